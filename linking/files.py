@@ -18,7 +18,9 @@ def replace_when_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{final.stem[:100]}.", suffix=f".part{final.suffix}", dir=final.parent)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{final.stem[:100]}.", suffix=f".part{final.suffix}", dir=final.parent
+    )
     os.close(handle)
     temporary = Path(name)
     try:
