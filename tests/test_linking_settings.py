@@ -1,0 +1,65 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from linking.settings import SettingsError, read_settings, with_settings
+
+
+@dataclass(frozen=True)
+class Inner:
+    depth: int = 2
+    widths: tuple[int, ...] = (1, 2)
+
+
+@dataclass(frozen=True)
+class Outer:
+    rate: float = 0.1
+    mode: Literal["mean", "own"] = "mean"
+    limit: float | None = None
+    flip: bool = True
+    inner: Inner = field(default_factory=Inner)
+
+    def __post_init__(self) -> None:
+        if self.rate <= 0:
+            raise ValueError(f"rate must be positive, got {self.rate}")
+
+
+def test_words_of_the_command_line_win_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text("rate = 1\nmode = 'own'\n[inner]\ndepth = 5\n")
+    settings = read_settings(path, ["rate=2", "inner.widths=[4, 8]", "limit=0.5"])
+    assert with_settings(Outer(), settings) == Outer(2.0, "own", 0.5, True, Inner(5, (4, 8)))
+
+
+def test_none_and_plain_words_need_no_quotes() -> None:
+    changed = with_settings(Outer(limit=1.0), read_settings(None, ["limit=none", "mode=own", "flip=false"]))
+    assert changed == Outer(limit=None, mode="own", flip=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["speed=1"], "unknown setting speed; known are rate, mode, limit, flip, inner"),
+        (["inner.size=1"], "unknown setting inner.size; known are inner.depth, inner.widths"),
+        (["inner=3"], "inner is a group of settings"),
+        (["mode=median"], "mode must be one of mean, own, got 'median'"),
+        (["inner.depth=1.5"], "inner.depth must be of type int, got 1.5"),
+        (["inner.depth=true"], "inner.depth must be of type int, got True"),
+        (["rate=-1"], "rate must be positive, got -1.0"),
+        (["rate"], "expected key=value, got 'rate'"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(words: list[str], message: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        with_settings(Outer(), read_settings(None, words))
+    assert message in str(refused.value)
+
+
+def test_a_file_that_is_missing_or_not_toml_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"gone\.toml: cannot be read"):
+        read_settings(tmp_path / "gone.toml")
+    (tmp_path / "bad.toml").write_text("a = = 1")
+    with pytest.raises(SettingsError, match=r"bad\.toml: not valid TOML"):
+        read_settings(tmp_path / "bad.toml")
