@@ -121,7 +121,7 @@ def lgd3d_resnet101(**changes: Any) -> LGD3DConfig:
 
 def lgd3d_small(**changes: Any) -> LGD3DConfig:
     """The same network narrow and shallow, for CPU and for weights that fit into a repository."""
-    small = {"depths": (1, 1, 2, 2), "widths": (64, 128, 256, 512), "stem_width": 16}
+    small = {"depths": (1, 2, 2, 2), "widths": (64, 192, 384, 768), "stem_width": 16}
     return LGD3DConfig(**{**small, **changes})
 
 
