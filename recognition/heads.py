@@ -12,8 +12,8 @@ from torch import Tensor, nn
 class TwoPathHead(nn.Module):
     """One fully connected layer on the mean of the local map, another on the global vector.
 
-    ``forward(local (B, C, T, H, W), global_ (B, C))`` gives two (B, num_classes) tensors of logits. ``dropout`` is
-    the share of features zeroed before each layer in training.
+    ``forward(local (B, C, T, H, W), global_ (B, C))`` gives two (B, num_classes) tensors of logits.
+    ``dropout`` is the share of features zeroed before each layer in training.
     """
 
     def __init__(self, channels: int, num_classes: int, dropout: float = 0.0) -> None:
@@ -28,7 +28,8 @@ class TwoPathHead(nn.Module):
 
 
 class LocalHead(nn.Module):
-    """The one fully connected layer of a network without a global path: (B, C, T, H, W) -> (B, num_classes)."""
+    """The one fully connected layer of a network without a global path: (B, C, T, H, W) -> (B,
+    num_classes)."""
 
     def __init__(self, channels: int, num_classes: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -53,10 +54,11 @@ def two_path_loss(
 def class_scores(
     local_logits: Tensor, global_logits: Tensor | None = None, *, paths: Literal["local", "mean"] = "local"
 ) -> Tensor:
-    """(B, num_classes) probabilities in float32: softmax of the local path, or the mean of both paths' softmaxes.
+    """(B, num_classes) probabilities in float32: softmax of the local path, or the mean of both paths'
+    softmaxes.
 
-    The paper does not say which one its tables without the kernel classifier show; the authors' later code scores
-    the local path only.
+    The paper does not say which one its tables without the kernel classifier show; the authors' later code
+    scores the local path only.
     """
     local = torch.softmax(local_logits.float(), dim=1)
     if paths == "local":

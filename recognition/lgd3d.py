@@ -1,18 +1,20 @@
 """LGD-3D: pseudo-3D residual networks with Local and Global Diffusion.
 
-Qiu, Yao, Ngo, Tian, Mei: "Learning Spatio-Temporal Representation with Local and Global Diffusion", CVPR 2019,
-sections 3 and 4 and Table 1. A network carries a *local* feature map x and a *global* vector g from block to block
+Qiu, Yao, Ngo, Tian, Mei: "Learning Spatio-Temporal Representation with Local and Global Diffusion", CVPR
+2019, sections 3 and 4 and Table 1. A network carries a *local* feature map x and a *global* vector g from
+block to block
 
     x_l = ReLU(F(x_{l-1}) + US(W^{xg} g_{l-1}))          Eq. 2
     g_l = ReLU(W^{gx} P(x_l) + W^{gg} g_{l-1})           Eq. 3
 
-with F the residual unit before its last ReLU, P the mean over time, height and width, and US the copy of a vector to
-every position. Each W is a product of two matrices of rank C/16 without a non-linearity between them.
+with F the residual unit before its last ReLU, P the mean over time, height and width, and US the copy of a
+vector to every position. Each W is a product of two matrices of rank C/16 without a non-linearity between
+them.
 
-How the kernels run. A map of B clips of T frames is kept as (B*T, C, H, W) in channels_last memory. The factored
-kernels of P3D then are plain conv2d calls on views of the same memory: 1x3x3 and 1x1x1 on the frames, 3x1x1 as a
-(3, 1) kernel on (B, C, T, H*W). On CPU that avoids the slow path conv3d takes for a batch of one, and batch norm over
-B*T frames sees exactly the positions a 3-D batch norm would.
+How the kernels run. A map of B clips of T frames is kept as (B*T, C, H, W) in channels_last memory. The
+factored kernels of P3D then are plain conv2d calls on views of the same memory: 1x3x3 and 1x1x1 on the
+frames, 3x1x1 as a (3, 1) kernel on (B, C, T, H*W). On CPU that avoids the slow path conv3d takes for a batch
+of one, and batch norm over B*T frames sees exactly the positions a 3-D batch norm would.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from torch import Tensor, nn
 TEMPORAL_STRIDE = 4
 """Input frames for one step of the local map at ``pool1_stride`` 2: twice 2x1x1 max pooling."""
 SPATIAL_STRIDE = 16
-"""Input pixels for one cell of the local map: the stem, res3, res4 and res5 halve; there is no spatial pooling."""
+"""Input pixels for one cell of the local map: the stem, res3, res4 and res5 halve; there is no spatial
+pooling."""
 
 CHANNELS_OF_INPUT = {"rgb": 3, "flow": 2}
 
@@ -47,17 +50,21 @@ class LGD3DConfig:
     expansion: int = 4
     """Width of a unit divided by the width of its 1x3x3 and 3x1x1 convolutions."""
     block: Literal["lgd", "v1", "v2", "none"] = "lgd"
-    """Eq. 2 and 3; block_v1 of Eq. 8; block_v2 of Eq. 9; or the plain P3D-A baseline without a global path."""
+    """Eq. 2 and 3; block_v1 of Eq. 8; block_v2 of Eq. 9; or the plain P3D-A baseline without a global
+    path."""
     rank_divisor: int | None = 16
     """Rank of every W is its output width over this; None: full matrices (section 3.2)."""
     order: Literal["paper", "authors2021"] = "paper"
-    """"authors2021" updates g before x in each block, as the authors' later PyTorch code does; same parameters."""
+    """"authors2021" updates g before x in each block, as the authors' later PyTorch code does; same
+    parameters."""
     stride_on: Literal["3x3", "1x1"] = "3x3"
-    """Which convolution of a unit takes the spatial stride; "3x3" is where torchvision's ImageNet weights expect it."""
+    """Which convolution of a unit takes the spatial stride; "3x3" is where torchvision's ImageNet weights
+    expect it."""
     pool1_stride: int = 2
     """Temporal stride of pool1; 4 for the 128-frame network of section 5.4."""
     bias: bool = False
-    """Biases in the factors of W. The paper starts them at zero; without them W^{xg} = 0 is the plain network exactly."""
+    """Biases in the factors of W. The paper starts them at zero; without them W^{xg} = 0 is the plain network
+    exactly."""
     input: Literal["rgb", "flow"] = "rgb"
     """"rgb": three channels; "flow": x and y displacement, two."""
 
@@ -69,10 +76,14 @@ class LGD3DConfig:
         _check_choice("stride_on", self.stride_on, ("3x3", "1x1"))
         _check_choice("input", self.input, tuple(CHANNELS_OF_INPUT))
         if len(self.depths) != 4 or len(self.widths) != 4:
-            raise ValueError(f"depths and widths need 4 entries (res2..res5), got {self.depths}, {self.widths}")
+            raise ValueError(
+                f"depths and widths need 4 entries (res2..res5), got {self.depths}, {self.widths}"
+            )
         for name in ("depths", "widths", "stem_width", "expansion", "pool1_stride"):
             values = getattr(self, name)
-            if any(not isinstance(v, int) or v < 1 for v in (values if isinstance(values, tuple) else (values,))):
+            if any(
+                not isinstance(v, int) or v < 1 for v in (values if isinstance(values, tuple) else (values,))
+            ):
                 raise ValueError(f"{name} must be whole numbers of 1 or more, got {values}")
         if any(width % self.expansion for width in self.widths):
             raise ValueError(f"widths {self.widths} must be multiples of expansion {self.expansion}")
@@ -128,10 +139,10 @@ def lgd3d_small(**changes: Any) -> LGD3DConfig:
 class LGD3D(nn.Module):
     """Clips (B, C, T, H, W), float, normalised, to a local map and a global vector.
 
-    Returns ``local`` (B, C', T', H', W') >= 0 with C' = ``config.out_channels``, T' = T/4, H' = H/16, W' = W/16
-    (spatial sizes round up, time rounds down), and ``global_`` (B, C') >= 0. With ``block`` "v1" or "none" the
-    global vector is the mean of the local map. Initialisation is torch's default: call a function of
-    ``recognition.initialise`` next.
+    Returns ``local`` (B, C', T', H', W') >= 0 with C' = ``config.out_channels``, T' = T/4, H' = H/16, W' =
+    W/16 (spatial sizes round up, time rounds down), and ``global_`` (B, C') >= 0. With ``block`` "v1" or
+    "none" the global vector is the mean of the local map. Initialisation is torch's default: call a function
+    of ``recognition.initialise`` next.
     """
 
     def __init__(self, config: LGD3DConfig) -> None:
@@ -140,7 +151,8 @@ class LGD3D(nn.Module):
         self.stem = Stem(config.in_channels, config.stem_width)
         inputs = (config.stem_width, *config.widths[:-1])
         self.res2, self.res3, self.res4, self.res5 = (
-            _stage(config, inputs[i], config.widths[i], config.depths[i], stride=1 if i == 0 else 2) for i in range(4)
+            _stage(config, inputs[i], config.widths[i], config.depths[i], stride=1 if i == 0 else 2)
+            for i in range(4)
         )
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,14 +176,16 @@ class LGD3D(nn.Module):
 
 
 class LGDBlock(nn.Module):
-    """One step of the recursion: Eq. 2 and 3 ("lgd"), Eq. 8 ("v1"), Eq. 9 ("v2") or a plain residual unit ("none")."""
+    """One step of the recursion: Eq. 2 and 3 ("lgd"), Eq. 8 ("v1"), Eq. 9 ("v2") or a plain residual unit
+    ("none")."""
 
     def __init__(self, config: LGD3DConfig, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
         self.block = config.block
         self.global_first = config.order == "authors2021"
         self.unit = P3DUnit(in_channels, channels, config.expansion, stride, config.stride_on)
-        # In the paper's order the block still sees the g of the previous width; in the other one g widens first.
+        # In the paper's order the block still sees the g of the previous width; in the other one g widens
+        # first.
         seen = channels if self.global_first else in_channels
         pooled = in_channels if self.global_first else channels
         if config.block != "none":
@@ -208,8 +222,8 @@ class LGDBlock(nn.Module):
 class P3DUnit(nn.Module):
     """F of Eq. 1: bottleneck residual unit of type P3D-A, with its shortcut, before its last ReLU.
 
-    1x1x1 - BN - ReLU - 1x3x3 - 3x1x1 - BN - ReLU - 1x1x1 - BN, plus the input. There is no batch norm between 1x3x3
-    and 3x1x1, so that an identity 3x1x1 leaves an ImageNet network as it was, in training mode as well.
+    1x1x1 - BN - ReLU - 1x3x3 - 3x1x1 - BN - ReLU - 1x1x1 - BN, plus the input. There is no batch norm between
+    1x3x3 and 3x1x1, so that an identity 3x1x1 leaves an ImageNet network as it was, in training mode as well.
     """
 
     def __init__(
@@ -267,7 +281,8 @@ class TemporalConv(nn.Conv2d):
 
 
 class LowRankLinear(nn.Module):
-    """W = W1 W2 of section 3.2: ``inner`` (W2) to ``rank`` numbers, ``outer`` (W1) from them, nothing between."""
+    """W = W1 W2 of section 3.2: ``inner`` (W2) to ``rank`` numbers, ``outer`` (W1) from them, nothing
+    between."""
 
     def __init__(self, in_features: int, out_features: int, rank: int, bias: bool) -> None:
         super().__init__()
@@ -295,18 +310,21 @@ def mean_of_clip(frames: Tensor, num_clips: int) -> Tensor:
 
 
 def up_sample(vectors: Tensor, frames: Tensor) -> Tensor:
-    """US of Eq. 2: (B, C) -> (B*T, C, 1, 1), one copy a frame, which broadcasts over ``frames`` (B*T, C, H, W)."""
+    """US of Eq. 2: (B, C) -> (B*T, C, 1, 1), one copy a frame, which broadcasts over ``frames`` (B*T, C, H,
+    W)."""
     return vectors.repeat_interleave(len(frames) // len(vectors), dim=0)[:, :, None, None]
 
 
 def max_pool_time(frames: Tensor, num_clips: int, stride: int) -> Tensor:
-    """2x1x1 max pooling with the given temporal stride: (B*T, C, H, W) -> (B*T', C, H, W); an odd frame is dropped."""
+    """2x1x1 max pooling with the given temporal stride: (B*T, C, H, W) -> (B*T', C, H, W); an odd frame is
+    dropped."""
     rows = _rows_of_time(frames, num_clips)
     return _frames_of_rows(F.max_pool2d(rows, (2, 1), stride=(stride, 1)), frames.shape[2])
 
 
 def _rows_of_time(frames: Tensor, num_clips: int) -> Tensor:
-    """(B*T, C, H, W) -> (B, C, T, H*W); in channels_last memory both are the same numbers in the same places."""
+    """(B*T, C, H, W) -> (B, C, T, H*W); in channels_last memory both are the same numbers in the same
+    places."""
     positions = frames.permute(0, 2, 3, 1).flatten(1, 2)  # (B*T, H*W, C)
     return positions.unflatten(0, (num_clips, -1)).permute(0, 3, 1, 2)
 

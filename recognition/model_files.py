@@ -1,8 +1,8 @@
 """Model files: one .safetensors whose header holds all that is needed to rebuild and use the network.
 
-The header carries JSON texts under ``config``, ``class_names``, ``preprocessing`` and ``provenance``, beside ``kind``
-(what sort of network it is), ``format_version`` and ``written_by``. Loading never runs code from the file, never skips
-a key, and refuses what does not fit with one line that names the file.
+The header carries JSON texts under ``config``, ``class_names``, ``preprocessing`` and ``provenance``, beside
+``kind`` (what sort of network it is), ``format_version`` and ``written_by``. Loading never runs code from the
+file, never skips a key, and refuses what does not fit with one line that names the file.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def save_model(
 ) -> None:
     """Write ``path`` whole or not at all; the same input gives the same bytes.
 
-    ``store="float16"`` halves the file; :func:`load_model` gives float32 back. Raises ModelFileError for weights that
-    are not finite (also: not finite in float16) and for header values that JSON cannot hold.
+    ``store="float16"`` halves the file; :func:`load_model` gives float32 back. Raises ModelFileError for
+    weights that are not finite (also: not finite in float16) and for header values that JSON cannot hold.
     """
     path = Path(path)
     dtype = {"float32": torch.float32, "float16": torch.float16}[store]
@@ -98,7 +98,8 @@ def save_model(
 
 
 def load_model(path: str | os.PathLike[str], kind: str) -> ModelFile:
-    """Read a file written by :func:`save_model`; ModelFileError unless it is whole, of this ``kind`` and finite."""
+    """Read a file written by :func:`save_model`; ModelFileError unless it is whole, of this ``kind`` and
+    finite."""
     path = Path(path)
     header, state = _read(path)
     missing = [key for key in ("format_version", "kind") if key not in header]
@@ -129,12 +130,14 @@ def load_model(path: str | os.PathLike[str], kind: str) -> ModelFile:
 
 
 def load_state_(net: nn.Module, model: ModelFile) -> None:
-    """Copy ``model.state`` into ``net``; ModelFileError, and an untouched net, unless every key and shape fits."""
+    """Copy ``model.state`` into ``net``; ModelFileError, and an untouched net, unless every key and shape
+    fits."""
     load_state_strictly_(net, model.state, str(model.path))
 
 
 def load_state_strictly_(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Copy ``state`` into ``net``; ModelFileError that begins with ``source`` unless every key and shape fits."""
+    """Copy ``state`` into ``net``; ModelFileError that begins with ``source`` unless every key and shape
+    fits."""
     own = net.state_dict()
     missing = [name for name in own if name not in state]
     unexpected = [name for name in state if name not in own]

@@ -14,7 +14,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Normalisation of RGB pixels, stored in the model file; the defaults are those of torchvision's ImageNet weights."""
+    """Normalisation of RGB pixels, stored in the model file; the defaults are those of torchvision's ImageNet
+    weights."""
 
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     """Per channel, of pixels scaled to 0..1."""
