@@ -56,13 +56,16 @@ class VideoSource:
         self.close()
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        if self._started:
-            raise RuntimeError(f"{self.name}: a video source is read once; open it again")
-        self._started = True
+        self._begin()
         return self._frames()
 
     def close(self) -> None:
         """Give back files and devices; harmless when repeated."""
+
+    def _begin(self) -> None:
+        if self._started:
+            raise RuntimeError(f"{self.name}: a video source is read once; open it again")
+        self._started = True
 
     def _frames(self) -> Iterator[np.ndarray]:
         raise NotImplementedError

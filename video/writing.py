@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import av
 import numpy as np
+from av.video.stream import VideoStream
 
 from linking.files import replace_when_whole
 from video.source import VideoError
@@ -45,10 +46,10 @@ class VideoWriter:
             self._container = stack.enter_context(
                 av.open(str(temporary.absolute()), "w", options={"movflags": "+faststart"})
             )
-            self._stream = self._container.add_stream(
-                codec := _best_codec(),
-                rate=Fraction(self.fps).limit_denominator(1001),
-                options=_CODECS[codec],
+            codec = _best_codec()
+            rate = Fraction(self.fps).limit_denominator(1001)  # 29.97 is 30000/1001
+            self._stream = cast(
+                VideoStream, self._container.add_stream(codec, rate=rate, options=_CODECS[codec])
             )
             self._stream.width = self.width + self.width % 2
             self._stream.height = self.height + self.height % 2
