@@ -39,7 +39,8 @@ Part = Literal["train", "test", "all"]
 
 VIDEO_FOLDERS = ("videos", "ReCompress_Videos", "rgb-images", "Frames", "Rename_Images")
 """Where the distributions of J-HMDB and UCF101-24 put their videos or images; the first that exists is
-used."""
+used.
+"""
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")
 _UCF_GROUP = re.compile(r"(?P<source>v_.+_g\d+)_c\d+$")
 _TABLE_NAMES = ("tubes.csv", "tubes.parquet", "tubes.json")
@@ -58,7 +59,8 @@ class LabelledVideo:
     """A video file or a folder of images."""
     annotation: VideoAnnotation
     """In pixels of ``annotation.width`` x ``height`` where these are known: a copy of the video in another
-    size needs resized_annotation."""
+    size needs resized_annotation.
+    """
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def open_dataset(path: str | os.PathLike[str], *, split: int = 1, part: Part = "
     ``split`` counts from 1 and matters to datasets with several (J-HMDB has 3). Videos that are annotated but
     not on disk are left out with one warning that says how many. Raises DatasetError when the folder is no
     dataset or none of the part's videos is there, and the error of the annotation's reader when that is
-    damaged."""
+    damaged.
+    """
     path = Path(path)
     if part not in ("train", "test", "all"):
         raise DatasetError(f"part must be train, test or all, got {part!r}")
@@ -243,7 +246,8 @@ def _on_disk(folder: Path, annotations: Sequence[VideoAnnotation]) -> tuple[Labe
 
 def find_video(folder: Path, name: str) -> Path | None:
     """The file or image folder of the video ``name`` (``class/clip``, as annotated) under ``folder``, if
-    there is one."""
+    there is one.
+    """
     plain = folder / name
     if plain.is_file() or plain.is_dir():
         return plain
@@ -275,7 +279,8 @@ def fold(dataset: Dataset, index: int, count: int, seed: int = 0) -> tuple[Datas
     No source is in both parts (source_of). Sources go, largest first, to the fold in which their classes are
     rarest so far, so that every fold has nearly the same classes; ties are broken by ``seed``. The folds of
     one seed are disjoint and together are the dataset. Raises ValueError where there are fewer sources than
-    folds."""
+    folds.
+    """
     if not 0 <= index < count or count < 2:
         raise ValueError(f"fold index must be 0..{count - 1} of at least 2 folds, got {index} of {count}")
     by_source: dict[str, list[LabelledVideo]] = {}
@@ -308,5 +313,6 @@ def fold(dataset: Dataset, index: int, count: int, seed: int = 0) -> tuple[Datas
 
 def _labels(videos: Sequence[LabelledVideo]) -> list[str]:
     """The classes of some videos, each counted once a video; a video without any counts as a class of its
-    own."""
+    own.
+    """
     return [label for video in videos for label in video.annotation.labels or [""]]

@@ -4,7 +4,8 @@ J-HMDB (Jhuang et al., "Towards understanding action recognition", ICCV 2013) ha
 tube in each, a box in every frame. The pickle, written by Python 2 for the ACT detector (Kalogeiton et al.,
 ICCV 2017) and used since, counts frames from 1 and gives boxes as 0-based *inclusive* pixels: they equal the
 smallest and largest pixel of the puppet masks. Frames count decoded pictures; the containers claim more than
-there are."""
+there are.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ def read_jhmdb(path: str | os.PathLike[str], *, as_published: bool = False) -> l
 
     Boxes become continuous: x2 and y2 grow by one pixel. With ``as_published`` they keep the numbers of the
     file, which are a pixel too small each way and reproduce published evaluations; frames are 0-based either
-    way. Raises PickleError for a file that is no pickle of data and JhmdbError for one of other data."""
+    way. Raises PickleError for a file that is no pickle of data and JhmdbError for one of other data.
+    """
     return list(read_jhmdb_pickle(path, as_published=as_published).videos)
 
 
@@ -158,7 +160,8 @@ def read_split_files(path: str | os.PathLike[str]) -> dict[int, Split]:
     """The official splits, ``<class>_test_split<n>.txt``, of a folder or of the dataset's ``splits.zip``.
 
     Each line is ``clip.avi 1`` (train) or ``2`` (test); other numbers mean the clip is not in that split.
-    Raises JhmdbError naming file and line."""
+    Raises JhmdbError naming file and line.
+    """
     path = Path(path)
     train: dict[int, list[str]] = {}
     test: dict[int, list[str]] = {}

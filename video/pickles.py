@@ -7,7 +7,8 @@ are matched exactly and answered by functions written here, which check every si
 NumPy's own ``__setstate__`` is never reached, because hostile states crash it.
 
 The instructions are those of the standard library's ``pickle`` (documented in ``pickletools``), protocols
-0-5."""
+0-5.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ UCF101-24 is the part of UCF101 (Soomro et al., 2012) annotated for the THUMOS'1
 classes; the corrected annotation is that of Singh et al. (ICCV 2017), 3194 videos and 4458 tubes. In the
 file, ``sf`` is the 0-based first frame, ``ef`` one past the last, and boxes are x, y, width, height, mostly
 in uint8: x + width would overflow in 1445 tubes, so boxes are widened before anything is added. All numbers
-are for 320x240 pixels."""
+are for 320x240 pixels.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from video.pickles import load_pickle
 
 WIDTH, HEIGHT = 320, 240
 """Pixels of every UCF101 video, which the annotation does not say. Copies of other sizes need scaled
-boxes."""
+boxes.
+"""
 
 
 class Ucf24Error(ValueError):
@@ -44,7 +46,8 @@ def read_ucf24(path: str | os.PathLike[str], *, as_published: bool = False) -> l
     A box x, y, w, h becomes x1 = x, y1 = y, x2 = x + w, y2 = y + h, in our reading of the numbers (a box one
     pixel wide has w = 1) and in that of the published evaluation code alike, so ``as_published`` changes
     nothing here; it is accepted so that readers of ground truth share one signature. Raises PickleError and
-    Ucf24Error."""
+    Ucf24Error.
+    """
     del as_published
     return list(read_ucf24_pickle(path).videos)
 
@@ -85,7 +88,8 @@ def parse_ucf24(data: Any, path: Path) -> Ucf24Annotation:
 
 def read_test_list(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """Names of the videos in ``testlist01.txt``: ``Class/v_Class_g01_c01``, one a line, with or without a
-    suffix."""
+    suffix.
+    """
     path = Path(path)
     try:
         lines = path.read_text("utf-8").splitlines()
