@@ -81,6 +81,18 @@ class ContainerSource(VideoSource):
         self._begin()
         return self._counted()
 
+    def decoded_from(self, time: int) -> Iterator[av.VideoFrame]:
+        """Frames from a point at or before ``time`` (time stamp in units of the stream) where decoding can start.
+
+        May be called again and again; which frames come, and whether they are whole, is for the caller to check.
+        """
+        self._begin(again=True)
+        try:
+            self._container.seek(time, stream=self._stream)
+        except (av.FFmpegError, OSError):
+            return iter(())
+        return self._decode()
+
     def upright(self, frame: av.VideoFrame) -> np.ndarray:
         """(H, W, 3) uint8 RGB of the size of this source, turned as the file asks."""
         width, height = self._stored_size

@@ -62,8 +62,8 @@ class VideoSource:
     def close(self) -> None:
         """Give back files and devices; harmless when repeated."""
 
-    def _begin(self) -> None:
-        if self._started:
+    def _begin(self, *, again: bool = False) -> None:
+        if self._started and not again:
             raise RuntimeError(f"{self.name}: a video source is read once; open it again")
         self._started = True
 
