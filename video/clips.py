@@ -127,7 +127,7 @@ class ClipReader:
                     for index in wanted
                 }
             assert isinstance(source, ContainerSource)
-            if self.index.is_seekable and wanted[0] > _NEAR and self._failed_jumps < _MAX_FAILED_JUMPS:
+            while self.index.is_seekable and wanted[0] > _NEAR and self._failed_jumps < _MAX_FAILED_JUMPS:
                 frames = self._read_by_jumps(source, wanted, size)
                 if frames is not None:
                     return frames
@@ -146,7 +146,8 @@ class ClipReader:
             before = key_frames[key_frames <= target]
             if len(before) == 0:
                 return None
-            start = int(before[-1])
+            # MPEG streams land behind the key frame they are sent to: aim two earlier after a failure
+            start = int(before[max(0, len(before) - 1 - 2 * self._failed_jumps)])
             if position < 0 or (start > position and target - position > _NEAR):
                 decoded, position = source.decoded_from(int(times[start])), start
             for frame in islice(decoded, target - position + _MAX_DETOUR):
