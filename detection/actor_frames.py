@@ -1,0 +1,283 @@
+"""Frames with their actors' boxes, decoded once into a flat file, and the pictures a detector trains on.
+
+Decoding a clip again for every picture would cost more than training the small network on it, so the frames lie as raw
+bytes in one memory-mapped file that the operating system keeps in memory as far as it can.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from linking.files import replace_when_whole
+from video.datasets import LabelledVideo, resized_annotation
+from video.frames import open_video
+
+LAYOUT = 1
+"""Version of the cache files; a cache of another version is made again."""
+
+
+@dataclass(frozen=True, eq=False)
+class ActorFrames:
+    """Decoded frames of many videos; ``len()`` of them."""
+
+    bytes: np.ndarray
+    """uint8, all frames one after the other."""
+    offsets: np.ndarray
+    """(n,) int64, where each frame begins."""
+    sizes: np.ndarray
+    """(n, 2) int64, height and width."""
+    videos: np.ndarray
+    """(n,) int64, number of the video each frame comes from, ascending."""
+    box_ends: np.ndarray
+    """(n,) int64, running number of boxes up to and with each frame."""
+    boxes: np.ndarray
+    """(boxes, 4) float32, x1 y1 x2 y2 in pixels of the stored frame."""
+    names: tuple[str, ...]
+    """Name of each video."""
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    @cached_property
+    def by_video(self) -> list[np.ndarray]:
+        """Frame numbers of every video that has any."""
+        return np.split(np.arange(len(self)), np.flatnonzero(np.diff(self.videos)) + 1)
+
+    def picture(self, index: int) -> np.ndarray:
+        """(H, W, 3) uint8."""
+        height, width = self.sizes[index]
+        start = self.offsets[index]
+        return self.bytes[start : start + height * width * 3].reshape(height, width, 3)
+
+    def actors(self, index: int) -> np.ndarray:
+        """(n, 4) float32."""
+        return self.boxes[self.box_ends[index - 1] if index else 0 : self.box_ends[index]]
+
+
+def load_actor_frames(
+    videos: Sequence[LabelledVideo],
+    cache: Path,
+    *,
+    step: int = 2,
+    short_side: int = 240,
+    report: Callable[[str], None] = lambda line: None,
+) -> ActorFrames:
+    """Every ``step``-th frame that has an annotated actor, from ``cache`` or decoded into it.
+
+    Larger videos are scaled to ``short_side``. Frames without a box are left out: in most datasets people may
+    be visible there who do not do one of the annotated actions. ``cache`` is a folder; it is used again when
+    videos, annotations and settings are the same.
+    """
+    key = _key(videos, step, short_side)
+    index_file, bytes_file = cache / f"{key}.npz", cache / f"{key}.u8"
+    if not (index_file.exists() and bytes_file.exists()):
+        report(f"decoding {len(videos)} videos into {bytes_file}")
+        _decode_all(videos, index_file, bytes_file, step, short_side)
+    with np.load(index_file, allow_pickle=False) as index:
+        arrays = {name: index[name] for name in ("offsets", "sizes", "videos", "box_ends", "boxes")}
+        names = tuple(index["names"].tolist())
+    if not len(arrays["offsets"]):
+        raise ValueError(f"none of the {len(videos)} videos has a frame with an annotated box: nothing to train on")
+    return ActorFrames(bytes=np.memmap(bytes_file, np.uint8, "r"), names=names, **arrays)
+
+
+def _key(videos: Sequence[LabelledVideo], step: int, short_side: int) -> str:
+    digest = hashlib.sha256(json.dumps([LAYOUT, step, short_side]).encode())
+    for video in videos:
+        stat = Path(video.path).stat()
+        digest.update(f"{video.path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+        for tube in video.annotation.tubes:
+            digest.update(tube.frames.tobytes() + tube.boxes.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _decode_all(
+    videos: Sequence[LabelledVideo], index_file: Path, bytes_file: Path, step: int, short_side: int
+) -> None:
+    offsets, sizes, numbers, box_ends, boxes = [], [], [], [], []
+    written = counted = 0
+    with replace_when_whole(bytes_file) as temporary, temporary.open("wb") as out:
+        for number, video in enumerate(videos):
+            for picture, actors in _labelled_frames(video, step, short_side):
+                offsets.append(written)
+                sizes.append(picture.shape[:2])
+                numbers.append(number)
+                counted += len(actors)
+                box_ends.append(counted)
+                boxes.append(actors)
+                out.write(np.ascontiguousarray(picture).data)
+                written += picture.size
+        if not written:
+            out.write(b"\0")  # an empty file cannot be mapped into memory
+    with replace_when_whole(index_file) as temporary:
+        np.savez(
+            temporary,
+            offsets=np.asarray(offsets, np.int64),
+            sizes=np.asarray(sizes, np.int64).reshape(-1, 2),
+            videos=np.asarray(numbers, np.int64),
+            box_ends=np.asarray(box_ends, np.int64),
+            boxes=np.concatenate([np.zeros((0, 4), np.float32), *boxes]),
+            names=np.asarray([video.annotation.video for video in videos]),
+        )
+
+
+def _labelled_frames(video: LabelledVideo, step: int, short_side: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    annotation = video.annotation
+    wanted = set(sorted({frame for tube in annotation.tubes for frame in tube.frames.tolist()})[::step])
+    if not wanted:
+        return
+    by_frame: dict[int, list[np.ndarray]] = {}
+    # An annotation may be longer than its video (three clips of J-HMDB): the common part is used.
+    with open_video(video.path) as source:
+        if annotation.width is not None:
+            annotation = resized_annotation(annotation, source.width, source.height)
+        for tube in annotation.tubes:
+            for frame, box in zip(tube.frames.tolist(), tube.boxes):
+                by_frame.setdefault(frame, []).append(box)
+        for frame, picture in enumerate(source):
+            if frame in wanted:
+                yield _scaled_down(picture, np.stack(by_frame[frame]).astype(np.float32), short_side)
+            if frame == max(wanted):
+                return
+
+
+def _scaled_down(picture: np.ndarray, actors: np.ndarray, short_side: int) -> tuple[np.ndarray, np.ndarray]:
+    height, width = picture.shape[:2]
+    factor = short_side / min(height, width)
+    if factor < 1:
+        new = (round(height * factor), round(width * factor))
+        picture = resized(torch.from_numpy(picture).permute(2, 0, 1), new).permute(1, 2, 0).numpy()
+        actors = actors * np.array([new[1] / width, new[0] / height] * 2, np.float32)
+    return picture, clip_boxes(actors, *picture.shape[:2])
+
+
+def clip_boxes(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The parts of ``boxes`` inside the picture; boxes without a visible pixel are left out."""
+    inside = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+    return inside[(inside[:, 2] - inside[:, 0] >= 1) & (inside[:, 3] - inside[:, 1] >= 1)]
+
+
+def resized(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """(3, H, W) uint8 to (3, *size) uint8, bilinear with antialiasing."""
+    return functional.interpolate(picture[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How a training picture differs from the frame it was taken from."""
+
+    zoom: tuple[float, float] = (0.65, 1.8)
+    """Magnification against the whole frame in the canvas, drawn evenly in its logarithm; 1 and up in mosaics."""
+    aspect: float = 1.2
+    """Widths are stretched by up to this factor, or shrunk by it."""
+    mosaic: float = 0.25
+    """Share of pictures put together from four frames: small actors, several of them."""
+    flip: float = 0.5
+    """Share mirrored left to right."""
+    empty: float = 0.05
+    """Share of windows placed beside the actors, so that background alone is seen as well."""
+    brightness: float = 0.3
+    """Colours are multiplied by 1 ± this; contrast and saturation likewise."""
+    grey: float = 0.1
+    """Share without colour."""
+    min_visible: float = 0.4
+    """An actor of whom less than this share of the box is in the window is avoided: neither there nor absent."""
+
+
+def training_picture(
+    frames: ActorFrames,
+    draw_frame: Callable[[], int],
+    canvas: tuple[int, int],
+    config: AugmentConfig,
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor]:
+    """One augmented picture: (3, *canvas) uint8 and its actors (n, 4) float32."""
+    height, width = canvas
+    if rng.random() >= config.mosaic:
+        picture, boxes = _window(frames, draw_frame(), canvas, config.zoom, config, rng)
+    else:
+        middle_y = int(height * rng.uniform(0.3, 0.7))
+        middle_x = int(width * rng.uniform(0.3, 0.7))
+        picture = torch.empty((3, height, width), dtype=torch.uint8)
+        parts = []
+        zoom = (max(1.0, config.zoom[0]), max(1.0, config.zoom[1]))
+        for top, bottom in ((0, middle_y), (middle_y, height)):
+            for left, right in ((0, middle_x), (middle_x, width)):
+                part_canvas = (bottom - top, right - left)
+                part, part_boxes = _window(frames, draw_frame(), part_canvas, zoom, config, rng)
+                picture[:, top:bottom, left:right] = part
+                parts.append(part_boxes + np.array([left, top, left, top], np.float32))
+        boxes = np.concatenate(parts)
+    if rng.random() < config.flip:
+        picture = picture.flip(-1)
+        boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
+    return _recoloured(picture, config, rng), torch.from_numpy(boxes)
+
+
+def _window(
+    frames: ActorFrames,
+    index: int,
+    canvas: tuple[int, int],
+    zoom_range: tuple[float, float],
+    config: AugmentConfig,
+    rng: np.random.Generator,
+) -> tuple[Tensor, np.ndarray]:
+    """A window of the frame, scaled to ``canvas``; what lies outside of the frame is grey."""
+    picture, actors = frames.picture(index), frames.actors(index)
+    height, width = picture.shape[:2]
+    fit = min(canvas[0] / height, canvas[1] / width)
+    want_empty = rng.random() < config.empty
+    low, high = zoom_range
+    for attempt in range(12):
+        zoom = fit * (np.exp(rng.uniform(np.log(low), np.log(high))) if attempt < 11 else 1.0)
+        if want_empty and attempt < 11:
+            zoom *= 2
+        stretch = np.exp(rng.uniform(-1, 1) * np.log(config.aspect)) if attempt < 11 else 1.0
+        window_h, window_w = canvas[0] / zoom, canvas[1] / (zoom * stretch)
+        # Any place where the smaller of the two lies inside the larger.
+        top = (height - window_h) * rng.random()
+        left = (width - window_w) * rng.random()
+        seen = np.clip(actors, [left, top] * 2, [left + window_w, top + window_h] * 2)
+        share = (seen[:, 2] - seen[:, 0]) * (seen[:, 3] - seen[:, 1])
+        share = share / ((actors[:, 2] - actors[:, 0]) * (actors[:, 3] - actors[:, 1]))
+        if want_empty and (share < 0.02).all():
+            break
+        if not want_empty and ((share >= config.min_visible) | (share < 0.02)).all() and share.max(initial=0) > 0.02:
+            break
+    scale_y, scale_x = canvas[0] / window_h, canvas[1] / window_w
+    y1, x1 = max(0, round(top)), max(0, round(left))
+    y2, x2 = min(height, round(top + window_h)), min(width, round(left + window_w))
+    out_y1, out_x1 = round((y1 - top) * scale_y), round((x1 - left) * scale_x)
+    out_y1, out_x1 = min(max(out_y1, 0), canvas[0] - 1), min(max(out_x1, 0), canvas[1] - 1)
+    out_y2 = min(max(round((y2 - top) * scale_y), out_y1 + 1), canvas[0])
+    out_x2 = min(max(round((x2 - left) * scale_x), out_x1 + 1), canvas[1])
+    # .copy(): the memory map is read-only, which torch does not know how to express
+    source = torch.from_numpy(picture[y1:y2, x1:x2].copy()).permute(2, 0, 1)
+    out = torch.full((3, *canvas), 114, dtype=torch.uint8)
+    out[:, out_y1:out_y2, out_x1:out_x2] = resized(source, (out_y2 - out_y1, out_x2 - out_x1))
+    boxes = (actors[share >= 0.02] - np.array([left, top] * 2, np.float32)) * np.array(
+        [scale_x, scale_y] * 2, np.float32
+    )
+    return out, clip_boxes(boxes.astype(np.float32), *canvas)
+
+
+def _recoloured(picture: Tensor, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
+    spread = config.brightness
+    brightness, contrast, saturation = 1 + rng.uniform(-spread, spread, 3)
+    if rng.random() < config.grey:
+        saturation = 0.0
+    colours = picture.float() * float(brightness)
+    grey = colours.mean(0, keepdim=True)
+    colours = grey + (colours - grey) * float(saturation)
+    middle = grey.mean()
+    return (middle + (colours - middle) * float(contrast)).clamp(0, 255).to(torch.uint8)

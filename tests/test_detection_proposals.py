@@ -1,0 +1,251 @@
+"""Every source of boxes keeps the same contract."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from detection.detector_files import save_detector
+from detection.detectors import DetectorConfig, build_detector, tiny
+from detection.proposals import (
+    DetectorProposer,
+    ProposalConfig,
+    ProposalError,
+    Proposer,
+    TableProposer,
+    open_proposer,
+)
+from linking.records import Detections, Tube, VideoAnnotation
+from linking.tables import table_from_annotations, table_from_detections, write_tubes
+from recognition.model_files import ModelFileError
+
+SIZES = [(48, 64), (48, 64), (72, 40), (48, 64), (33, 97)]
+INDICES = [7, 3, 0, 12, 5]
+
+
+def frames(sizes: list[tuple[int, int]] = SIZES, seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
+
+
+def eager_detector(seed: int = 0) -> torch.nn.Module:
+    """A tiny untrained network that answers something everywhere."""
+    torch.manual_seed(seed)
+    model = build_detector(tiny())
+    torch.nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.5)
+    torch.nn.init.normal_(model.rpn.head.cls_logits.weight, std=0.5)
+    return model.eval()
+
+
+def detector_proposer(**settings: object) -> DetectorProposer:
+    config = ProposalConfig(**{"max_boxes": 5, "min_score": 0.0, **settings})
+    return DetectorProposer(eager_detector(), config, trained_short_side=240, mean=(0.5,) * 3, std=(0.25,) * 3)
+
+
+def table_proposer(folder: Path, **settings: object) -> TableProposer:
+    rng = np.random.default_rng(1)
+    found = []
+    for index in (0, 3, 7, 12):  # nothing in frame 5
+        corner = rng.uniform(-5, 20, (8, 2))
+        boxes = np.concatenate([corner, corner + rng.uniform(8, 40, (8, 2))], axis=1)
+        found.append(Detections(index, boxes, rng.uniform(0, 1, 8)))
+    write_tubes(table_from_detections("clip", found), folder / "boxes.csv")
+    return TableProposer(folder / "boxes.csv", "clip", ProposalConfig(**{"max_boxes": 5, **settings}))
+
+
+@pytest.fixture(params=["actor", "objectness", "table"])
+def proposer(request: pytest.FixtureRequest, tmp_path: Path) -> Proposer:
+    if request.param == "table":
+        return table_proposer(tmp_path)
+    return detector_proposer(mode=request.param)
+
+
+def assert_same(a: Detections, b: Detections) -> None:
+    assert a.frame == b.frame
+    np.testing.assert_allclose(a.boxes, b.boxes, atol=1e-3)
+    np.testing.assert_allclose(a.scores, b.scores, atol=1e-4)
+
+
+# ---- the contract
+
+
+def test_answers_come_in_the_order_of_the_frames(proposer: Proposer) -> None:
+    assert [found.frame for found in proposer.propose(frames(), INDICES)] == INDICES
+
+
+def test_boxes_lie_inside_their_own_frame_and_are_few_and_best_first(proposer: Proposer) -> None:
+    answers = proposer.propose(frames(), INDICES)
+    assert sum(map(len, answers)) > 0
+    for found, (height, width) in zip(answers, SIZES):
+        assert len(found) <= 5
+        assert (found.boxes >= 0).all()
+        assert (found.boxes[:, 2] <= width).all()
+        assert (found.boxes[:, 3] <= height).all()
+        assert (np.diff(found.scores) <= 0).all()
+        assert ((found.scores >= 0) & (found.scores <= 1)).all()
+        assert found.class_scores is None
+
+
+def test_a_frame_gets_the_same_boxes_alone_and_among_others(proposer: Proposer) -> None:
+    together = proposer.propose(frames(), INDICES)
+    for frame, index, found in zip(frames(), INDICES, together):
+        assert_same(proposer.propose([frame], [index])[0], found)
+
+
+def test_no_frames_no_answers(proposer: Proposer) -> None:
+    assert proposer.propose([], []) == []
+
+
+def test_a_frame_without_an_index_is_refused(proposer: Proposer) -> None:
+    with pytest.raises(ValueError, match="2 frames and 1 indices"):
+        proposer.propose(frames()[:2], [0])
+
+
+def test_floats_are_no_frame(proposer: Proposer) -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        proposer.propose([np.zeros((48, 64, 3), np.float32)], [0])
+
+
+# ---- detectors
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (31, 33)])
+@pytest.mark.parametrize("mode", ["actor", "objectness"])
+def test_a_detector_takes_frames_smaller_than_its_stride(size: tuple[int, int], mode: str) -> None:
+    (found,) = detector_proposer(mode=mode).propose(frames([size]), [0])
+    assert (found.boxes[:, 2:] <= size[::-1]).all()
+
+
+def test_frames_are_never_enlarged_unless_asked() -> None:
+    proposer = detector_proposer()
+    assert proposer._network_size(120, 160) == (120, 160)
+    assert proposer._network_size(480, 640) == (240, 320)
+    assert detector_proposer(short_side=480)._network_size(120, 160) == (480, 640)
+
+
+def test_boxes_of_scaled_frames_are_in_pixels_of_the_frame() -> None:
+    """A picture and the same picture doubled, both seen by the network at one size."""
+    small = np.kron(frames([(12, 16)])[0], np.ones((8, 8, 1), np.uint8))
+    doubled = np.kron(small, np.ones((2, 2, 1), np.uint8))
+    proposer = detector_proposer(short_side=96)
+    found, found_doubled = proposer.propose([small, doubled], [0, 1])
+    # the surest box; antialiasing blurs the doubled picture a little, which changes weaker answers
+    np.testing.assert_allclose(found_doubled.boxes[0], 2 * found.boxes[0], atol=1)
+
+
+def test_weak_boxes_are_dropped() -> None:
+    scores = detector_proposer().propose(frames(), INDICES)[0].scores
+    between = float(scores[1] + scores[2]) / 2
+    assert len(detector_proposer(min_score=between).propose(frames(), INDICES)[0]) == 2
+
+
+def test_bf16_finds_the_surest_box_nearly_where_fp32_does() -> None:
+    exact = detector_proposer(mode="objectness").propose(frames(), INDICES)[0]
+    rough = detector_proposer(mode="objectness", precision="bf16").propose(frames(), INDICES)[0]
+    assert rough.scores[0] == pytest.approx(exact.scores[0], abs=0.05)
+
+
+# ---- tables
+
+
+def annotation() -> VideoAnnotation:
+    boxes = np.array([[1, 2, 30, 40], [2, 2, 31, 40]], np.float32)
+    walk = Tube("walk", np.array([3, 4]), boxes, id=0)
+    talk = Tube("talk", np.array([4]), boxes[1:], id=1)
+    return VideoAnnotation("acts/clip", [walk, talk])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+def test_annotated_tubes_serve_as_sure_boxes_to_the_last_bit(tmp_path: Path, suffix: str) -> None:
+    write_tubes(table_from_annotations([annotation()]), tmp_path / f"truth{suffix}")
+    proposer = open_proposer(tmp_path / f"truth{suffix}", video_name="acts/clip")
+    before, third, fourth = proposer.propose(frames([(48, 64)] * 3), [2, 3, 4])
+    assert len(before) == 0
+    assert third.boxes.tolist() == [[1, 2, 30, 40]]
+    assert third.scores.tolist() == [1]
+    # two labels of one actor are one box
+    assert fourth.boxes.tolist() == [[2, 2, 31, 40]]
+
+
+def test_a_box_over_the_edge_is_cut(tmp_path: Path) -> None:
+    write_tubes(table_from_detections("v", [Detections(0, [[-5, 10, 70, 60]], [0.5])]), tmp_path / "b.csv")
+    (found,) = open_proposer(tmp_path / "b.csv", video_name="v").propose(frames([(48, 64)]), [0])
+    assert found.boxes.tolist() == [[0, 10, 64, 48]]
+
+
+def test_a_box_outside_of_the_picture_is_refused(tmp_path: Path) -> None:
+    write_tubes(table_from_detections("v", [Detections(4, [[100, 10, 170, 60]], [0.5])]), tmp_path / "b.csv")
+    proposer = open_proposer(tmp_path / "b.csv", video_name="v")
+    with pytest.raises(ProposalError, match=r"b\.csv: box .* of video 'v', frame 4 lies outside .* 64x48"):
+        proposer.propose(frames([(48, 64)]), [4])
+
+
+def test_a_file_name_finds_the_video_of_its_class(tmp_path: Path) -> None:
+    write_tubes(table_from_annotations([annotation()]), tmp_path / "truth.csv")
+    for name in ("clip", "clip.avi", "other/clip.mp4"):
+        (found,) = open_proposer(tmp_path / "truth.csv", video_name=name).propose(frames([(48, 64)]), [3])
+        assert len(found) == 1
+
+
+def test_a_name_that_two_videos_share_is_not_guessed(tmp_path: Path) -> None:
+    same = [VideoAnnotation(f"{label}/clip", [Tube(label, np.array([0]), [[0, 0, 9, 9]])]) for label in "ab"]
+    write_tubes(table_from_annotations(same), tmp_path / "truth.csv")
+    with pytest.raises(ProposalError, match="'a/clip', 'b/clip'"):
+        open_proposer(tmp_path / "truth.csv", video_name="clip")
+
+
+def test_a_video_the_table_lacks_is_named_with_the_nearest(tmp_path: Path) -> None:
+    write_tubes(table_from_annotations([annotation()]), tmp_path / "truth.csv")
+    with pytest.raises(ProposalError, match=r"truth\.csv: video 'acts/clap' is not in the table; it has 'acts/clip'"):
+        open_proposer(tmp_path / "truth.csv", video_name="acts/clap")
+
+
+# ---- opening by a word
+
+
+def test_a_model_file_gives_the_boxes_of_the_network_that_was_saved(tmp_path: Path) -> None:
+    model = eager_detector().half().float()  # as stored
+    save_detector(tmp_path / "m.safetensors", model, tiny(), {"by": "test"})
+    config = ProposalConfig(min_score=0.0)
+    from_file = open_proposer(tmp_path / "m.safetensors", config=config)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    direct = DetectorProposer(model, config, trained_short_side=240, mean=mean, std=std)
+    for a, b in zip(from_file.propose(frames(), INDICES), direct.propose(frames(), INDICES)):
+        assert_same(a, b)
+
+
+def test_a_model_file_of_another_network_is_refused(tmp_path: Path) -> None:
+    wider = DetectorConfig(**{**vars(tiny()), "stem_width": 16})
+    save_detector(tmp_path / "m.safetensors", eager_detector(), wider, {})
+    with pytest.raises(ModelFileError, match=r"m\.safetensors: weights do not fit"):
+        open_proposer(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("nonsense", "unknown source of boxes.*bundled"),
+        ("torchvision:yolo", "no such detector.*fasterrcnn_resnet50_fpn_v2"),
+        ("boxes.csv", "its name is needed"),
+        ("missing.safetensors", "no such model file"),
+    ],
+)
+def test_what_cannot_be_opened_is_said_in_one_line(word: str, text: str) -> None:
+    with pytest.raises(ValueError, match=text) as caught:
+        open_proposer(word)
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_network_the_error_says_where_the_weights_belong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(*args: object, **kwargs: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
+    expected = r"put fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9\.pth into .*checkpoints"
+    with pytest.raises(ModelFileError, match=expected):
+        open_proposer("torchvision:fasterrcnn_mobilenet_v3_large_320_fpn")

@@ -1,0 +1,154 @@
+"""Train the network that finds actors: a Faster R-CNN with one class.
+
+    python tools/train_proposals.py --dataset data/jhmdb --fold 0/5 --output runs/proposals
+    python tools/train_proposals.py --dataset data/jhmdb,data/puppets --output runs/proposals --resume
+
+reads   dataset folders (J-HMDB, UCF101-24, or videos with a tube table); their training part
+writes  OUTPUT/proposals.safetensors   the network, for detect_video.py --proposals
+        OUTPUT/settings.json           all settings of the run
+        OUTPUT/log.jsonl               losses and validation, a JSON object a line
+        OUTPUT/state.pt                what --resume goes on from
+        OUTPUT/frames/                 decoded frames; can be deleted afterwards
+prints  the validation numbers, as JSON
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", required=True, help="dataset folder, or several with commas between them")
+    parser.add_argument("--output", required=True, type=Path, help="folder of the results")
+    parser.add_argument("--split", type=int, default=1, help="split whose training part is used (default 1)")
+    parser.add_argument("--fold", metavar="I/N", help="hold fold I of N out for validation, by source video")
+    parser.add_argument("--preset", default="small", help="network: small (default), tiny, resnet101")
+    parser.add_argument("--config", type=Path, help="TOML file of settings")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
+    parser.add_argument("--iterations", type=int, help="optimizer steps; short for --set iterations=")
+    parser.add_argument("--seed", type=int, help="short for --set seed=")
+    parser.add_argument("--weights", type=Path, help="model file to go on from, with its network")
+    parser.add_argument("--body-weights", metavar="WHERE", help="ImageNet weights of a ResNet: 'imagenet' or a file")
+    parser.add_argument("--cache", type=Path, help="folder of decoded frames (default: OUTPUT/frames)")
+    parser.add_argument("--max-minutes", type=float, default=math.inf, help="stop then; go on with --resume")
+    parser.add_argument("--resume", action="store_true", help="go on from OUTPUT/state.pt")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument("--threads", type=int, help="CPU threads; equal numbers give equal bits")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    try:
+        report = run(args)
+    except (ValueError, ArithmeticError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(report, indent=1))
+    return 0
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Everything after parsing; imports torch."""
+    import torch
+    from tqdm import tqdm
+
+    from detection.actor_frames import ActorFrames, load_actor_frames
+    from detection.detector_files import load_body_, load_detector, save_detector
+    from detection.detectors import PRESETS, build_detector
+    from detection.train_proposals import ProposalTraining, evaluate, resolved, spread_frames, train
+    from linking.files import replace_when_whole
+    from linking.settings import SettingsError, read_settings, with_settings
+    from video.datasets import LabelledVideo, fold, open_dataset
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.preset not in PRESETS:
+        raise SettingsError(f"unknown preset {args.preset!r}; known are {', '.join(PRESETS)}")
+    if args.resume and not (args.output / "state.pt").is_file():
+        raise SettingsError(f"{args.output / 'state.pt'}: nothing to resume; leave --resume out to start")
+    start = load_detector(args.weights) if args.weights else None
+    if args.body_weights:
+        args.set.insert(0, "detector.frozen_norm=true")
+    config = ProposalTraining(detector=start.config if start else PRESETS[args.preset]())
+    short = [f"{name}={getattr(args, name)}" for name in ("iterations", "seed") if getattr(args, name) is not None]
+    config = with_settings(config, read_settings(args.config, args.set + short))
+    if start and config.detector != start.config:
+        raise SettingsError(f"{args.weights}: its network is fixed; leave the detector.* settings out")
+
+    def decoded(videos: Sequence[LabelledVideo]) -> ActorFrames:
+        return load_actor_frames(
+            videos,
+            args.cache or args.output / "frames",
+            step=config.frame_step,
+            short_side=config.detector.trained_short_side,
+            report=say,
+        )
+
+    training, validation = [], []
+    for path in args.dataset.split(","):
+        kept, held = open_dataset(path, split=args.split, part="train"), None
+        if args.fold:
+            index, _, count = args.fold.partition("/")
+            if not (index.isdigit() and count.isdigit()):
+                raise SettingsError(f"--fold: expected I/N, 0/5 say, got {args.fold!r}")
+            kept, held = fold(kept, int(index), int(count))
+        training.append(decoded(kept.videos))
+        if held:
+            validation.append(decoded(held.videos))
+
+    torch.manual_seed(config.seed)
+    if start:
+        model = start.model
+    else:
+        model = build_detector(config.detector)
+        if args.body_weights:
+            load_body_(model, config.detector.body, args.body_weights)
+    with replace_when_whole(args.output / "settings.json") as temporary:
+        temporary.write_text(json.dumps(resolved(config), indent=1) + "\n")
+    result = train(
+        model,
+        training,
+        validation,
+        config,
+        args.output,
+        resume=args.resume,
+        device=args.device,
+        max_seconds=60 * args.max_minutes,
+        progress=lambda steps: tqdm(steps, initial=steps.start, total=steps.stop, mininterval=1, file=sys.stderr),
+    )
+    names = args.dataset.split(",")
+    numbers = {
+        name: evaluate(model, frames, spread_frames(frames, 8), device=args.device)
+        for name, frames in zip(names, validation)
+    }
+    report = {
+        "finished": result.finished,
+        "iterations": result.iterations,
+        "seconds": round(result.seconds),
+        "validation": numbers,
+    }
+    provenance = {
+        "datasets": [Path(name).resolve().name for name in names],
+        "split": args.split,
+        "fold": args.fold,
+        "started_from": start.sha256 if start else args.body_weights,
+        "settings": resolved(config),
+        **report,
+    }
+    save_detector(args.output / "proposals.safetensors", model, config.detector, provenance)
+    return report
+
+
+if __name__ == "__main__":
+    sys.exit(main())
