@@ -1,0 +1,157 @@
+"""The action scorer: LGD-3D's local feature, pooled over each proposed box, classified.
+
+LGD (CVPR 2019) section 5.6: "the prediction score of each proposal is estimated by the ROI-pooled local
+feature". What the paper leaves open (resolution, region size, background class) is settled as in the
+Fast R-CNN of Saha et al. (BMVC 2016); each choice is a field of :class:`ScorerConfig`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from recognition.lgd3d import LGD3D, SPATIAL_STRIDE, LGD3DConfig
+from recognition.model_files import ModelFile, ModelFileError, load_model, load_state_
+from recognition.preprocessing import Preprocessing
+
+KIND = "action-scorer"
+"""What model files of scorers say they are."""
+
+
+@dataclass(frozen=True)
+class ScorerConfig:
+    """Everything that shapes the scorer, stored in its model file."""
+
+    num_classes: int
+    """Action classes, background not counted."""
+    backbone: LGD3DConfig = field(default_factory=LGD3DConfig)
+    """The LGD-3D network whose local feature is pooled."""
+    clip_frames: int = 16
+    """Consecutive frames of a clip (section 5.2)."""
+    short_side: int = 120
+    """Shorter side of the clip in pixels; the paper tests classifiers at 120 and does not say for detection."""
+    region_size: int = 7
+    """RoIAlign output cells a side before averaging, as in Fast R-CNN."""
+    temporal: Literal["mean", "own"] = "mean"
+    """Temporal cells a box is pooled from: all of its clip, or only the one that holds its frame."""
+    multi_label: bool = False
+    """False: softmax over the classes and background. True: an independent sigmoid a class."""
+    dropout: float = 0.5
+    """Before both classifiers, as in the authors' public LGD code."""
+
+    def __post_init__(self) -> None:
+        if self.num_classes < 1:
+            raise ValueError(f"num_classes must be 1 or more, got {self.num_classes}")
+        if self.temporal not in ("mean", "own"):
+            raise ValueError(f"temporal must be 'mean' or 'own', got {self.temporal!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a model file; :meth:`from_dict` is the way back."""
+        return {**asdict(self), "backbone": self.backbone.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ScorerConfig:
+        return cls(**{**values, "backbone": LGD3DConfig.from_dict(values["backbone"])})
+
+
+class ActionScorer(nn.Module):
+    """LGD-3D, RoIAlign on its local map, and a linear classifier a region.
+
+    A second classifier on the global vector is trained beside it with the clip's label (Eq. 6), so that the
+    last global matrices receive a gradient too; detection itself uses the regions only.
+    """
+
+    def __init__(self, config: ScorerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = LGD3D(config.backbone)
+        channels = config.backbone.out_channels
+        # Softmax needs a background class; sigmoids say "none of these" by all being low.
+        outputs = config.num_classes if config.multi_label else config.num_classes + 1
+        self.dropout = nn.Dropout(config.dropout)
+        self.region_classifier = nn.Linear(channels, outputs)
+        self.clip_classifier = nn.Linear(channels, config.num_classes)
+        for layer in (self.region_classifier, self.clip_classifier):
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, clips: Tensor, regions: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Region and clip logits.
+
+        Args:
+            clips: (B, 3, T, H, W) float, normalised.
+            regions: per clip (n, 5) float: frame within the clip, then x1 y1 x2 y2 in pixels of the clip.
+
+        Returns:
+            (sum of n, classes + 1) region logits, background last (no background with ``multi_label``), and
+            (B, classes) clip logits from the global vector.
+        """
+        local, global_ = self.backbone(clips)  # (B, C, T', H', W'), (B, C)
+        pooled = self.pool_regions(local, regions, clips.shape[2])  # (sum of n, C)
+        return self.region_classifier(self.dropout(pooled)), self.clip_classifier(self.dropout(global_))
+
+    def pool_regions(self, local: Tensor, regions: list[Tensor], clip_frames: int) -> Tensor:
+        """Average of the local map over each region: (sum of n, C) float32."""
+        cells = local.shape[2]
+        rows = []
+        for clip, region in enumerate(regions):
+            if self.config.temporal == "own":
+                cell = (region[:, 0] * cells / clip_frames).long().clamp(0, cells - 1)
+                image = clip * cells + cell
+            else:
+                image = torch.full_like(region[:, 0], clip)
+            rows.append(torch.cat([image[:, None].to(region), region[:, 1:]], dim=1))
+        if self.config.temporal == "own":
+            maps = local.transpose(1, 2).flatten(0, 1)  # (B T', C, H', W')
+        else:
+            maps = local.mean(dim=2)  # (B, C, H', W')
+        # aligned=False puts the centre of cell i at pixel 16 i, which is where four stride-2 convolutions with
+        # symmetric padding have it; aligned=True would look 7.5 pixels too far to the upper left.
+        # In float32: RoIAlign has no bfloat16 kernel on CPUs.
+        pooled = roi_align(
+            maps.float(),
+            torch.cat(rows).float(),
+            output_size=self.config.region_size,
+            spatial_scale=1 / SPATIAL_STRIDE,
+            sampling_ratio=2,
+            aligned=False,
+        )
+        return pooled.mean(dim=(2, 3))
+
+    def class_probabilities(self, region_logits: Tensor) -> Tensor:
+        """(n, classes) probabilities in 0..1 without the background."""
+        if self.config.multi_label:
+            return region_logits.float().sigmoid()
+        return region_logits.float().softmax(dim=1)[:, : self.config.num_classes]
+
+
+@dataclass(frozen=True)
+class LoadedScorer:
+    """A scorer ready for inference, with what its model file says about it."""
+
+    network: ActionScorer
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    file: ModelFile
+
+
+def load_scorer(path: str | Path, device: str | torch.device = "cpu") -> LoadedScorer:
+    """Rebuild the scorer of a model file written by training; ModelFileError in one line if it does not fit."""
+    file = load_model(path, kind=KIND)
+    try:
+        network = ActionScorer(ScorerConfig.from_dict(file.config))
+        preprocessing = Preprocessing.from_dict(file.preprocessing)
+    except (TypeError, KeyError, ValueError) as error:
+        raise ModelFileError(f"{path}: its configuration does not fit this version: {error}") from error
+    if len(file.class_names) != network.config.num_classes:
+        raise ModelFileError(
+            f"{path}: {len(file.class_names)} class names for {network.config.num_classes} classes"
+        )
+    load_state_(network, file)
+    return LoadedScorer(network.eval().to(device), file.class_names, preprocessing, file)

@@ -1,0 +1,254 @@
+"""Training of the action scorer on labelled clips, resumable at every epoch."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from detection.scorer import ActionScorer, ScorerConfig
+from detection.training_clips import ClipConfig, TrainingClips, collate
+from linking.files import replace_when_whole
+from recognition.initialise import xavier_caffe_
+from recognition.preprocessing import Preprocessing, normalise_clips
+from recognition.training_state import load_training_state, save_training_state
+from video.datasets import Dataset
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the scorer is trained. The paper gives lr 0.01, /10 every 20 of 50 epochs, for classification only."""
+
+    epochs: int = 60
+    batch_clips: int = 8
+    clips_per_video: int = 1
+    """Clips an epoch takes from each video."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD with Nesterov momentum 0.9 as in the authors' public code, or AdamW."""
+    learning_rate: float = 0.02
+    warmup_epochs: float = 2.0
+    """Linear from zero; cosine to zero afterwards."""
+    weight_decay: float = 1e-4
+    """On matrices and kernels; biases and batch norms have none."""
+    label_smoothing: float = 0.0
+    clip_loss: float = 1.0
+    """Weight of the global path's loss; 1 as in Eq. 6."""
+    gradient_norm: float = 10.0
+    """Larger gradients are scaled down to this norm."""
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    """bfloat16 is autocast: weights, batch norm and losses stay float32."""
+    seed: int = 0
+    clips: ClipConfig = field(default_factory=ClipConfig)
+
+
+def train_scorer(
+    dataset: Dataset,
+    scorer_config: ScorerConfig,
+    config: TrainConfig,
+    output: Path,
+    *,
+    device: str = "cpu",
+    resume: bool = False,
+    initial: Mapping[str, Tensor] | None = None,
+    proposals: Mapping[str, dict[int, np.ndarray]] | None = None,
+    workers: int = 0,
+    max_minutes: float | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> ActionScorer:
+    """Train and return the scorer in eval mode.
+
+    Args:
+        dataset: annotated videos; its ``class_names`` are the classes.
+        output: folder for ``training_state.pt`` (every epoch) and ``log.jsonl`` (a line an epoch).
+        resume: go on from ``output/training_state.pt`` if it is there; on a CPU the result is bit for bit that of
+            a run that was never interrupted.
+        initial: weights to start from instead of Xavier's (all but the classifiers must fit).
+        proposals: video -> frame -> boxes of the proposal network, to take regions from as well.
+        workers: processes that prepare clips; 0 prepares them in this one.
+        max_minutes: the schedule is unchanged, but no epoch starts after this time.
+        on_epoch: called with each line of the log.
+    """
+    torch.manual_seed(config.seed)
+    network = ActionScorer(scorer_config).to(device)
+    if initial is None:
+        xavier_caffe_(network.backbone)
+    else:
+        _load_initial(network, initial)
+    clips = TrainingClips(
+        dataset, config.clips, seed=config.seed, clips_per_video=config.clips_per_video, proposals=proposals
+    )
+    steps_per_epoch = max(1, len(clips) // config.batch_clips)
+    optimizer = _optimizer(network, config)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _rate(step / steps_per_epoch, config.warmup_epochs, config.epochs)
+    )
+    settings = {"data": dataset.name, **_flat(asdict(config)), **_flat(asdict(scorer_config), "scorer.")}
+    first_epoch, log = 0, []
+    state_path = output / "training_state.pt"
+    if resume and state_path.exists():
+        state = load_training_state(state_path, settings=settings)
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        first_epoch, log = state["epoch"], state["log"]
+    preprocessing = Preprocessing()
+    started = time.monotonic()
+    for epoch in range(first_epoch, config.epochs):
+        if max_minutes is not None and time.monotonic() - started > max_minutes * 60:
+            break
+        clips.epoch = epoch
+        order = np.random.default_rng((config.seed, epoch)).permutation(len(clips)).tolist()
+        loader = DataLoader(
+            clips,
+            batch_size=config.batch_clips,
+            sampler=order,
+            collate_fn=collate,
+            drop_last=len(clips) >= config.batch_clips,
+            num_workers=workers,
+        )
+        totals = _train_epoch(network, loader, optimizer, schedule, config, preprocessing, device)
+        log.append({"epoch": epoch + 1, **totals, "minutes": round((time.monotonic() - started) / 60, 2)})
+        save_training_state(
+            state_path,
+            {
+                "settings": settings,
+                "network": network.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "epoch": epoch + 1,
+                "log": log,
+            },
+        )
+        with replace_when_whole(output / "log.jsonl") as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in log))
+        if on_epoch is not None:
+            on_epoch(log[-1])
+    return network.eval()
+
+
+def scorer_loss(
+    network: ActionScorer,
+    region_logits: Tensor,
+    clip_logits: Tensor,
+    labels: Tensor,
+    clip_target: Tensor,
+    config: TrainConfig,
+) -> tuple[Tensor, Tensor]:
+    """Region loss and clip loss, the detection form of Eq. 6.
+
+    Regions: cross entropy over the classes and background, or binary cross entropies with ``multi_label``. Clips:
+    cross entropy against the mixture of the clip's actions; a clip without an action says nothing about the classes.
+    """
+    classes = network.config.num_classes
+    if network.config.multi_label:
+        wanted = F.one_hot(labels, classes + 1)[:, :classes].float()
+        region = F.binary_cross_entropy_with_logits(region_logits, wanted, reduction="sum") / max(
+            1, len(labels)
+        )
+    else:
+        region = F.cross_entropy(region_logits, labels, label_smoothing=config.label_smoothing)
+    acting = clip_target.sum(dim=1) > 0
+    if not acting.any():
+        return region, clip_logits.sum() * 0
+    clip = F.cross_entropy(clip_logits[acting], clip_target[acting], label_smoothing=config.label_smoothing)
+    return region, clip
+
+
+def _train_epoch(
+    network: ActionScorer,
+    loader: DataLoader,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    config: TrainConfig,
+    preprocessing: Preprocessing,
+    device: str,
+) -> dict[str, float]:
+    """One pass; the mean losses and the share of regions classified correctly."""
+    network.train()
+    losses = {"region_loss": 0.0, "clip_loss": 0.0}
+    correct = actions_correct = regions_seen = actions_seen = batches = 0
+    for clip_batch, regions, labels, target in loader:
+        if len(labels) == 0:
+            continue
+        clip_batch = normalise_clips(clip_batch, preprocessing, device=device)
+        labels, target = labels.to(device), target.to(device)
+        with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            region_logits, clip_logits = network(clip_batch, [region.to(device) for region in regions])
+        region, clip = scorer_loss(
+            network, region_logits.float(), clip_logits.float(), labels, target, config
+        )
+        loss = region + config.clip_loss * clip
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss.item()}; lower learning_rate ({config.learning_rate})"
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), config.gradient_norm)
+        optimizer.step()
+        schedule.step()
+        batches += 1
+        losses["region_loss"] += region.item()
+        losses["clip_loss"] += clip.item()
+        hits = region_logits.argmax(dim=1) == labels
+        acting = labels < network.config.num_classes
+        correct += int(hits.sum())
+        actions_correct += int((hits & acting).sum())
+        regions_seen += len(labels)
+        actions_seen += int(acting.sum())
+    return {
+        **{name: round(total / max(1, batches), 5) for name, total in losses.items()},
+        "region_accuracy": round(correct / max(1, regions_seen), 4),
+        "action_accuracy": round(actions_correct / max(1, actions_seen), 4),
+    }
+
+
+def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.learning_rate)
+    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, nesterov=True)
+
+
+def _rate(epoch: float, warmup: float, epochs: int) -> float:
+    """Learning rate as a share of its peak: linear warm-up, then a cosine down to zero at ``epochs``."""
+    if epoch < warmup:
+        return (epoch + 1e-3) / warmup
+    return float(0.5 * (1 + np.cos(np.pi * (epoch - warmup) / max(1e-9, epochs - warmup))))
+
+
+def _load_initial(network: ActionScorer, initial: Mapping[str, Tensor]) -> None:
+    """Backbone weights from another scorer; its classifiers are taken too where the classes are as many."""
+    own = network.state_dict()
+    fitting = {
+        name: value for name, value in initial.items() if name in own and own[name].shape == value.shape
+    }
+    missing = [name for name in own if name.startswith("backbone.") and name not in fitting]
+    if missing:
+        raise ValueError(f"the initial weights do not fit: {missing[0]} is missing or of another shape")
+    network.load_state_dict({**own, **fitting})
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level of dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
