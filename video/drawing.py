@@ -1,0 +1,155 @@
+"""Videos with their tubes drawn in, as in Figure 5 of the LGD paper: a score at each box, classes at the right."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from PIL import Image
+
+from linking.colours import TRUTH, tube_colour
+from linking.records import Tube
+from video.frames import open_video
+from video.marks import Mark, draw_marks
+from video.panel import Panel, PanelEntry
+from video.source import VideoError
+from video.writing import VideoWriter
+
+__all__ = ["Mark", "annotate_video", "draw_boxes", "marks_at"]
+
+MIN_HEIGHT = 480
+"""Smaller videos are enlarged to this height, for letters on 240 lines can hardly be read."""
+MAX_HEIGHT = 1080
+"""Larger videos are scaled down: an annotated video is for looking."""
+
+TopClasses = Mapping[int, Sequence[tuple[str, float]]]
+
+
+def draw_boxes(frame: np.ndarray, marks: Sequence[Mark]) -> np.ndarray:
+    """A copy of ``frame`` ((H, W, 3) uint8 RGB) with ``marks`` drawn in; boxes in pixels of the frame."""
+    picture = Image.fromarray(frame)
+    draw_marks(picture, marks)
+    return np.asarray(picture)
+
+
+def marks_at(tubes: Sequence[Tube], frame: int) -> list[Mark]:
+    """The boxes of ``tubes`` at ``frame``: label and the box's own score; without a score of its own, dashed."""
+    marks = []
+    for tube in tubes:
+        place = int(np.searchsorted(tube.frames, frame))
+        if place == len(tube) or tube.frames[place] != frame:
+            continue
+        score = _scores(tube)[place]
+        interpolated = bool(np.isnan(score)) and _has_scores(tube)
+        text = tube.label if np.isnan(score) else f"{tube.label} {score:.2f}"
+        marks.append(Mark(tube.boxes[place], tube_colour(tube.id), text, dashed=interpolated))
+    return marks
+
+
+def annotate_video(
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    tubes: Sequence[Tube],
+    *,
+    top_classes: TopClasses | None = None,
+    ground_truth: Sequence[Tube] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Write ``source`` to ``destination`` with its tubes drawn in and a panel at the right; number of frames.
+
+    ``top_classes`` are the (label, score) pairs of a tube by its id, best first, of which three are shown; without
+    them a tube shows its own. ``ground_truth`` is drawn in thin light lines. ``progress`` is called with the
+    number of frames done. Memory does not grow with the length of the video.
+
+    Raises VideoError when the video cannot be read or written, and when a tube has boxes beyond its last frame
+    or outside its picture, which means that video and tubes do not belong together; then nothing is written.
+    """
+    truth = ground_truth or ()
+    with open_video(source) as video:
+        size, scale = _picture_size(video.width, video.height)
+        panel = Panel(size[1], legend=_legend(tubes, truth))
+        width, height = size[0] + panel.width, size[1]
+        _check_places([*tubes, *truth], video.width, video.height, video.name)
+        with VideoWriter(destination, width=width, height=height, fps=video.fps) as writer:
+            for number, frame in enumerate(video):
+                canvas = Image.new("RGB", (width, height))
+                picture = Image.fromarray(frame)
+                if picture.size != size:
+                    picture = picture.resize(size, Image.Resampling.BICUBIC)
+                draw_marks(picture, [*_truth_marks(truth, number), *marks_at(tubes, number)], scale=scale)
+                canvas.paste(picture, (0, 0))
+                entries = _entries(tubes, number, top_classes or {})
+                canvas.paste(panel.draw(entries, frame=number, seconds=number / video.fps), (size[0], 0))
+                writer.write(np.asarray(canvas))
+                if progress is not None:
+                    progress(number + 1)
+            check_frames([*tubes, *truth], writer.num_frames, video.name)
+    return writer.num_frames
+
+
+def check_frames(tubes: Sequence[Tube], num_frames: int, video: str) -> None:
+    """VideoError naming tube and frame when a tube goes on where ``video`` has ended."""
+    for tube in tubes:
+        if tube.end_frame > num_frames:
+            beyond = int(tube.frames[np.searchsorted(tube.frames, num_frames)])
+            raise VideoError(
+                f"{video}: tube {tube.id} ({tube.label}) has a box in frame {beyond}, but the video has {num_frames} "
+                f"frames (0 to {num_frames - 1}); are these the tubes of another video?"
+            )
+
+
+def _check_places(tubes: Sequence[Tube], width: int, height: int, video: str) -> None:
+    for tube in tubes:
+        x1, y1, x2, y2 = tube.boxes.T
+        outside = np.flatnonzero((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))
+        if len(outside):
+            place = int(outside[0])
+            box = ", ".join(f"{side:g}" for side in tube.boxes[place])
+            raise VideoError(
+                f"{video}: the box of tube {tube.id} ({tube.label}) in frame {tube.frames[place]} ({box}) lies outside "
+                f"the picture of {width}x{height}; are these the tubes of another video or size?"
+            )
+
+
+def _picture_size(width: int, height: int) -> tuple[tuple[int, int], float]:
+    """(width, height) of the drawn picture, even, and its scale."""
+    scale = min(max(height, MIN_HEIGHT), MAX_HEIGHT) / height
+    return (max(2, 2 * round(width * scale / 2)), max(2, 2 * round(height * scale / 2))), scale
+
+
+def _truth_marks(truth: Sequence[Tube], frame: int) -> list[Mark]:
+    return [Mark(mark.box, TRUTH, mark.text, thin=True) for mark in marks_at(truth, frame)]
+
+
+def _entries(tubes: Sequence[Tube], frame: int, top_classes: TopClasses) -> list[PanelEntry]:
+    """What the panel shows at ``frame``: the tubes that have begun and not ended, by id so that none jumps."""
+    visible = sorted(
+        (tube for tube in tubes if tube.first_frame <= frame < tube.end_frame), key=lambda tube: tube.id
+    )
+    return [
+        PanelEntry(
+            tube_colour(tube.id),
+            f"tube {tube.id}",
+            tuple(top_classes.get(tube.id, ((tube.label, tube.score),)))[:3],
+        )
+        for tube in visible
+    ]
+
+
+def _legend(tubes: Sequence[Tube], truth: Sequence[Tube]) -> list[tuple[str, tuple[int, int, int], bool]]:
+    lines = []
+    if any(_has_scores(tube) and np.isnan(_scores(tube)).any() for tube in tubes):
+        lines.append(("interpolated", (200, 200, 200), True))
+    if truth:
+        lines.append(("ground truth", TRUTH, False))
+    return lines
+
+
+def _scores(tube: Tube) -> np.ndarray:
+    return np.asarray(tube.scores)
+
+
+def _has_scores(tube: Tube) -> bool:
+    """Whether any box of the tube was scored; if none was, boxes without a score are not interpolated ones."""
+    return not bool(np.isnan(_scores(tube)).all())
