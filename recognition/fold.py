@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TypeVar
 
+import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -29,6 +30,9 @@ def fold_batch_norm(net: Net) -> Net:
             _fold(module, "conv3", "bn3")
             if module.downsample is not None:
                 _fold(module.downsample, "0", "1")
+        if isinstance(module, nn.Conv2d):
+            # the memory order of the maps, to which each call would otherwise copy the kernels
+            module.to(memory_format=torch.channels_last)
     return folded.requires_grad_(False)
 
 

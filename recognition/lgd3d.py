@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 TEMPORAL_STRIDE = 4
@@ -232,17 +231,17 @@ class P3DUnit(nn.Module):
         super().__init__()
         planes = channels // expansion
         first, second = (stride, 1) if stride_on == "1x1" else (1, stride)
-        self.conv1 = nn.Conv2d(in_channels, planes, 1, stride=first, bias=False)
+        self.conv1 = PointwiseConv(in_channels, planes, stride=first)
         self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, stride=second, padding=1, bias=False)
         self.temporal = TemporalConv(planes)
         self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3 = nn.Conv2d(planes, channels, 1, bias=False)
+        self.conv3 = PointwiseConv(planes, channels)
         self.bn3 = nn.BatchNorm2d(channels)
         self.downsample = None
         if stride != 1 or in_channels != channels:
             self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False), nn.BatchNorm2d(channels)
+                PointwiseConv(in_channels, channels, stride=stride), nn.BatchNorm2d(channels)
             )
 
     def forward(self, frames: Tensor, num_clips: int) -> Tensor:
@@ -280,6 +279,22 @@ class TemporalConv(nn.Conv2d):
         return _frames_of_rows(out, height)
 
 
+class PointwiseConv(nn.Conv2d):
+    """1x1x1 convolution on frames (B*T, C, H, W), with an optional spatial stride."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, 1, stride=stride, bias=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        if self.stride != (1, 1) or frames.device.type != "cpu":
+            return super().forward(frames)
+        # Every row of pixels as an image of its own, in the same memory. Below 16 images PyTorch on one thread
+        # hands a 1x1 convolution to a matrix product that runs at half the speed.
+        rows = frames.permute(0, 2, 3, 1).flatten(0, 1)[:, None]  # (B*T*H, 1, W, C)
+        out = super().forward(rows.permute(0, 3, 1, 2))  # (B*T*H, C, 1, W)
+        return out.permute(0, 2, 3, 1).reshape(len(frames), *frames.shape[2:], -1).permute(0, 3, 1, 2)
+
+
 class LowRankLinear(nn.Module):
     """W = W1 W2 of section 3.2: ``inner`` (W2) to ``rank`` numbers, ``outer`` (W1) from them, nothing
     between."""
@@ -306,7 +321,12 @@ def to_clips(frames: Tensor, num_clips: int) -> Tensor:
 
 def mean_of_clip(frames: Tensor, num_clips: int) -> Tensor:
     """P of Eq. 3: (B*T, C, H, W) -> (B, C), the mean over time, height and width of each clip."""
-    return frames.mean(dim=(2, 3)).unflatten(0, (num_clips, -1)).mean(dim=1)
+    if frames.dtype == torch.bfloat16 and frames.device.type == "cpu":
+        # mean() would first copy the whole map to float32, at eight times the cost of the sum
+        per_frame = frames.sum(dim=(2, 3)) / frames[0, 0].numel()
+    else:
+        per_frame = frames.mean(dim=(2, 3))
+    return per_frame.unflatten(0, (num_clips, -1)).mean(dim=1)
 
 
 def up_sample(vectors: Tensor, frames: Tensor) -> Tensor:
@@ -316,10 +336,11 @@ def up_sample(vectors: Tensor, frames: Tensor) -> Tensor:
 
 
 def max_pool_time(frames: Tensor, num_clips: int, stride: int) -> Tensor:
-    """2x1x1 max pooling with the given temporal stride: (B*T, C, H, W) -> (B*T', C, H, W); an odd frame is
-    dropped."""
-    rows = _rows_of_time(frames, num_clips)
-    return _frames_of_rows(F.max_pool2d(rows, (2, 1), stride=(stride, 1)), frames.shape[2])
+    """2x1x1 max pooling with a temporal stride: (B*T, C, H, W) -> (B*T', C, H, W), T' = (T - 2) // stride + 1."""
+    clips = frames.unflatten(0, (num_clips, -1))
+    count = (clips.shape[1] - 2) // stride + 1
+    # The larger of two maps is ten times faster than max_pool2d, which also notes where it was.
+    return torch.maximum(clips[:, ::stride][:, :count], clips[:, 1::stride][:, :count]).flatten(0, 1)
 
 
 def _rows_of_time(frames: Tensor, num_clips: int) -> Tensor:
