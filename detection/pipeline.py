@@ -47,8 +47,8 @@ class PipelineConfig:
     """Frames per call of the proposal network."""
     batch_clips: int = 2
     """Clips per call of LGD-3D; two are faster than one by more than half on a CPU."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto: bfloat16 autocast where the processor has instructions for it."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 autocast where the processor has instructions for it."""
 
     def __post_init__(self) -> None:
         for name in ("proposal_stride", "clip_stride", "max_boxes", "batch_frames", "batch_clips"):
@@ -284,7 +284,7 @@ class _Scores:
 
 def _use_bfloat16(precision: str, device: torch.device) -> bool:
     if precision != "auto":
-        return precision == "bfloat16"
+        return precision == "bf16"
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())

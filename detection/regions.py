@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from linking.geometry import box_iou, interpolate_boxes
 
+from linking.geometry import box_iou, interpolate_boxes
 from linking.records import VideoAnnotation
 
 
@@ -76,9 +76,7 @@ def sample_regions(
 
 
 def _boxes_at(annotation: VideoAnnotation, frame: int) -> np.ndarray:
-    boxes = [
-        tube.boxes[np.searchsorted(tube.frames, frame)] for tube in annotation.tubes if frame in tube.frames
-    ]
+    boxes = [tube.boxes[np.searchsorted(tube.frames, frame)] for tube in annotation.tubes if frame in tube.frames]
     return np.stack(boxes) if boxes else np.zeros((0, 4), np.float32)
 
 

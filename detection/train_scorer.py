@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from torchvision.models import ResNet50_Weights, ResNet101_Weights, WeightsEnum
 
 from detection.scorer import ActionScorer, ScorerConfig
 from detection.training_clips import ClipConfig, TrainingClips, collate
 from linking.files import replace_when_whole
-from recognition.initialise import xavier_caffe_
+from recognition.initialise import load_imagenet_, xavier_caffe_
 from recognition.preprocessing import Preprocessing, normalise_clips
 from recognition.training_state import load_training_state, save_training_state
 from video.datasets import Dataset
@@ -44,45 +45,66 @@ class TrainConfig:
     """Weight of the global path's loss; 1 as in Eq. 6."""
     gradient_norm: float = 10.0
     """Larger gradients are scaled down to this norm."""
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
-    """bfloat16 is autocast: weights, batch norm and losses stay float32."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """bf16 is autocast: weights, batch norm and losses stay float32."""
     seed: int = 0
     clips: ClipConfig = field(default_factory=ClipConfig)
 
 
+def build_scorer(
+    config: ScorerConfig,
+    *,
+    seed: int = 0,
+    body_weights: str | Path | None = None,
+    start: Mapping[str, Tensor] | None = None,
+) -> ActionScorer:
+    """A scorer to be trained.
+
+    Args:
+        config: of the network.
+        seed: of the random weights.
+        body_weights: "imagenet" for torchvision's weights of the ResNet of the same depth, or a file of such
+            weights; None starts from Xavier (section 5.2 has both).
+        start: weights of another scorer with the same backbone; its classifiers are taken where they fit.
+    """
+    torch.manual_seed(seed)
+    network = ActionScorer(config)
+    xavier_caffe_(network.backbone)
+    if body_weights is not None:
+        load_imagenet_(network.backbone, _imagenet(config) if body_weights == "imagenet" else body_weights)
+    if start is not None:
+        _load_start(network, start)
+    return network
+
+
 def train_scorer(
+    network: ActionScorer,
     dataset: Dataset,
-    scorer_config: ScorerConfig,
     config: TrainConfig,
     output: Path,
     *,
     device: str = "cpu",
     resume: bool = False,
-    initial: Mapping[str, Tensor] | None = None,
     proposals: Mapping[str, dict[int, np.ndarray]] | None = None,
     workers: int = 0,
     max_minutes: float | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
-) -> ActionScorer:
-    """Train and return the scorer in eval mode.
+) -> bool:
+    """Train ``network`` in place; return whether all epochs were done, and leave it in eval mode.
 
     Args:
+        network: from :func:`build_scorer`; as many classes as ``dataset`` has.
         dataset: annotated videos; its ``class_names`` are the classes.
-        output: folder for ``training_state.pt`` (every epoch) and ``log.jsonl`` (a line an epoch).
-        resume: go on from ``output/training_state.pt`` if it is there; on a CPU the result is bit for bit that of
-            a run that was never interrupted.
-        initial: weights to start from instead of Xavier's (all but the classifiers must fit).
+        output: folder for ``state.pt`` (every epoch) and ``log.jsonl`` (a line an epoch).
+        resume: go on from ``output/state.pt``; on a CPU the result is bit for bit that of a run that was never
+            interrupted.
         proposals: video -> frame -> boxes of the proposal network, to take regions from as well.
         workers: processes that prepare clips; 0 prepares them in this one.
         max_minutes: the schedule is unchanged, but no epoch starts after this time.
         on_epoch: called with each line of the log.
     """
+    network.to(device)
     torch.manual_seed(config.seed)
-    network = ActionScorer(scorer_config).to(device)
-    if initial is None:
-        xavier_caffe_(network.backbone)
-    else:
-        _load_initial(network, initial)
     clips = TrainingClips(
         dataset, config.clips, seed=config.seed, clips_per_video=config.clips_per_video, proposals=proposals
     )
@@ -91,10 +113,10 @@ def train_scorer(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: _rate(step / steps_per_epoch, config.warmup_epochs, config.epochs)
     )
-    settings = {"data": dataset.name, **_flat(asdict(config)), **_flat(asdict(scorer_config), "scorer.")}
+    settings = {"data": dataset.name, **_flat(asdict(config)), **_flat(asdict(network.config), "scorer.")}
     first_epoch, log = 0, []
-    state_path = output / "training_state.pt"
-    if resume and state_path.exists():
+    state_path = output / "state.pt"
+    if resume:
         state = load_training_state(state_path, settings=settings)
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
@@ -132,7 +154,8 @@ def train_scorer(
             temporary.write_text("".join(json.dumps(line) + "\n" for line in log))
         if on_epoch is not None:
             on_epoch(log[-1])
-    return network.eval()
+    network.eval()
+    return len(log) == config.epochs
 
 
 def scorer_loss(
@@ -151,9 +174,7 @@ def scorer_loss(
     classes = network.config.num_classes
     if network.config.multi_label:
         wanted = F.one_hot(labels, classes + 1)[:, :classes].float()
-        region = F.binary_cross_entropy_with_logits(region_logits, wanted, reduction="sum") / max(
-            1, len(labels)
-        )
+        region = F.binary_cross_entropy_with_logits(region_logits, wanted, reduction="sum") / max(1, len(labels))
     else:
         region = F.cross_entropy(region_logits, labels, label_smoothing=config.label_smoothing)
     acting = clip_target.sum(dim=1) > 0
@@ -181,16 +202,12 @@ def _train_epoch(
             continue
         clip_batch = normalise_clips(clip_batch, preprocessing, device=device)
         labels, target = labels.to(device), target.to(device)
-        with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16"):
             region_logits, clip_logits = network(clip_batch, [region.to(device) for region in regions])
-        region, clip = scorer_loss(
-            network, region_logits.float(), clip_logits.float(), labels, target, config
-        )
+        region, clip = scorer_loss(network, region_logits.float(), clip_logits.float(), labels, target, config)
         loss = region + config.clip_loss * clip
         if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss.item()}; lower learning_rate ({config.learning_rate})"
-            )
+            raise FloatingPointError(f"the loss is {loss.item()}; lower learning_rate ({config.learning_rate})")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), config.gradient_norm)
@@ -231,15 +248,23 @@ def _rate(epoch: float, warmup: float, epochs: int) -> float:
     return float(0.5 * (1 + np.cos(np.pi * (epoch - warmup) / max(1e-9, epochs - warmup))))
 
 
-def _load_initial(network: ActionScorer, initial: Mapping[str, Tensor]) -> None:
-    """Backbone weights from another scorer; its classifiers are taken too where the classes are as many."""
-    own = network.state_dict()
-    fitting = {
-        name: value for name, value in initial.items() if name in own and own[name].shape == value.shape
+def _imagenet(config: ScorerConfig) -> WeightsEnum:
+    """torchvision's ImageNet weights for the depths of the backbone."""
+    known: dict[tuple[int, ...], WeightsEnum] = {
+        (3, 4, 6, 3): ResNet50_Weights.IMAGENET1K_V2,
+        (3, 4, 23, 3): ResNet101_Weights.IMAGENET1K_V2,
     }
+    if config.backbone.depths not in known:
+        raise ValueError(f"torchvision has no ImageNet weights for depths {config.backbone.depths}; give a file")
+    return known[config.backbone.depths]
+
+
+def _load_start(network: ActionScorer, start: Mapping[str, Tensor]) -> None:
+    own = network.state_dict()
+    fitting = {name: value for name, value in start.items() if name in own and own[name].shape == value.shape}
     missing = [name for name in own if name.startswith("backbone.") and name not in fitting]
     if missing:
-        raise ValueError(f"the initial weights do not fit: {missing[0]} is missing or of another shape")
+        raise ValueError(f"the weights to start from do not fit: {missing[0]} is missing or of another shape")
     network.load_state_dict({**own, **fitting})
 
 

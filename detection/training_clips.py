@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from detection.geometry import network_size
 from detection.regions import RegionConfig, sample_regions
 from linking.records import Tube
+from linking.tables import read_tubes
 from video.clips import read_video
 from video.datasets import Dataset, LabelledVideo, resized_annotation
 from video.frames import open_video
@@ -151,9 +153,7 @@ def cut_clip(
     offsets = (np.arange(config.frames) - config.frames // 2) * step
     frames = np.clip(centre + offsets, 0, num_frames - 1)
     middle = slice((config.frames - config.key_frames) // 2, (config.frames + config.key_frames) // 2)
-    where, boxes, labels = sample_regions(
-        annotation, class_index, frames[middle], size, config.regions, rng, proposals
-    )
+    where, boxes, labels = sample_regions(annotation, class_index, frames[middle], size, config.regions, rng, proposals)
     crop = _random_crop(size, config, rng)
     clip = _crop_and_resize(video, frames, crop, size, config)
     x1, y1, x2, y2 = crop
@@ -163,9 +163,7 @@ def cut_clip(
     boxes, labels, where = boxes[visible], labels[visible], where[visible]
     if rng.random() < config.augment.flip:
         clip = clip.flip(2)
-        boxes = np.stack(
-            [config.width - boxes[:, 2], boxes[:, 1], config.width - boxes[:, 0], boxes[:, 3]], axis=1
-        )
+        boxes = np.stack([config.width - boxes[:, 2], boxes[:, 1], config.width - boxes[:, 0], boxes[:, 3]], axis=1)
     clip = _change_colour(clip, config.augment.colour, rng)
     boxes = np.clip(boxes, 0, [config.width, config.height] * 2)
     position = np.searchsorted(frames, where)
@@ -177,6 +175,16 @@ def cut_clip(
     return ClipSample(
         clip, torch.from_numpy(regions), torch.from_numpy(labels.astype(np.int64)), torch.from_numpy(target)
     )
+
+
+def proposals_of_table(path: str | Path) -> dict[str, dict[int, np.ndarray]]:
+    """Boxes of a tube table by video and frame, (n, 4) float32 each, for :class:`TrainingClips`."""
+    table = read_tubes(path)
+    found: dict[str, dict[int, np.ndarray]] = {}
+    for (video, frame), rows in table.groupby(["video", "frame"], sort=False):
+        boxes = rows[["x1", "y1", "x2", "y2"]].to_numpy(np.float32)
+        found.setdefault(str(video), {})[int(frame)] = boxes
+    return found
 
 
 def collate(samples: list[ClipSample]) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
@@ -224,10 +232,8 @@ def _crop_and_resize(
     y1, y2 = round(crop[1] * rows), max(round(crop[3] * rows), round(crop[1] * rows) + 2)
     part = torch.from_numpy(np.ascontiguousarray(video[frames, y1:y2, x1:x2]))
     planes = part.permute(0, 3, 1, 2).float()
-    resized = F.interpolate(
-        planes, (config.height, config.width), mode="bilinear", align_corners=False, antialias=True
-    )
-    return resized.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+    resized = F.interpolate(planes, (config.height, config.width), mode="bilinear", align_corners=False, antialias=True)
+    return resized.permute(0, 2, 3, 1).contiguous()
 
 
 def _visible_share(boxes: np.ndarray, config: ClipConfig) -> np.ndarray:

@@ -1,0 +1,179 @@
+"""Training of the action scorer on a few generated videos: a square that moves right or down."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from detection.regions import RegionConfig
+from detection.scorer import LoadedScorer, ScorerConfig, load_scorer
+from detection.train_scorer import TrainConfig, build_scorer, scorer_loss, train_scorer
+from detection.training_clips import AugmentConfig, ClipConfig, TrainingClips, collate
+from detection.validate_scorer import validate_scorer
+from linking.geometry import box_iou
+from linking.records import Tube, VideoAnnotation
+from recognition.lgd3d import lgd3d_small
+from recognition.model_files import ModelFile
+from recognition.preprocessing import Preprocessing
+from recognition.training_state import TrainingStateError
+from video.datasets import Dataset, LabelledVideo
+from video.writing import VideoWriter
+
+SCORER = ScorerConfig(
+    num_classes=2,
+    backbone=lgd3d_small(depths=(1, 1, 1, 1), widths=(16, 32, 32, 64), stem_width=8),
+    clip_frames=8,
+    short_side=48,
+    dropout=0.0,
+)
+CLIPS = ClipConfig(
+    frames=8,
+    height=48,
+    width=64,
+    key_frames=4,
+    regions=RegionConfig(per_actor=2, background=2),
+    augment=AugmentConfig(min_crop=0.9, aspect=0.0, flip=0.0, colour=0.1),
+)
+TRAIN = TrainConfig(epochs=3, batch_clips=4, optimizer="adamw", learning_rate=5e-3, warmup_epochs=0.5, clips=CLIPS)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("squares")
+    videos = []
+    for number in range(8):
+        label = ("right", "down")[number % 2]
+        rng = np.random.default_rng(number)
+        background = rng.integers(0, 100, (48, 64, 3)).astype(np.uint8)
+        path = folder / f"{label}{number}.mp4"
+        boxes = []
+        with VideoWriter(path, width=64, height=48, fps=25) as writer:
+            for k in range(12):
+                x, y = (8 + 3 * k, 16) if label == "right" else (24, 2 + 2 * k)
+                frame = background.copy()
+                frame[y : y + 16, x : x + 16] = (250, 200, 40)
+                boxes.append((x, y, x + 16, y + 16))
+                writer.write(frame)
+        tube = Tube(label, np.arange(12), np.array(boxes, np.float32))
+        videos.append(LabelledVideo(path, VideoAnnotation(path.stem, [tube], 12, 64, 48)))
+    return Dataset("squares", ("right", "down"), tuple(videos))
+
+
+def test_regions_stay_on_the_actor_under_every_augmentation(dataset: Dataset) -> None:
+    """The square is the only bright thing: the true region must hold it, whatever crop, flip and scale was drawn."""
+    config = replace(
+        CLIPS,
+        regions=RegionConfig(per_actor=1, background=0),
+        augment=AugmentConfig(min_crop=0.6, aspect=0.2, flip=0.5, colour=0.0),
+        positive=1.0,
+    )
+    clips = TrainingClips(dataset, config, seed=3)
+    overlaps = []
+    for epoch in range(4):
+        clips.epoch = epoch
+        for index in range(len(clips)):
+            sample = clips[index]
+            for frame, *box in sample.regions.tolist():
+                bright = sample.clip[int(frame), :, :, 0].numpy() > 170
+                rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
+                seen = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+                overlaps.append(box_iou(np.array([box]), np.array([seen]))[0, 0])
+    assert len(overlaps) > 20
+    assert np.median(overlaps) > 0.85
+    assert min(overlaps) > 0.6
+
+
+def test_items_depend_on_seed_epoch_and_index_only(dataset: Dataset) -> None:
+    one, other = TrainingClips(dataset, CLIPS, seed=1), TrainingClips(dataset, CLIPS, seed=1, cache_gigabytes=0)
+    other[5]
+    assert torch.equal(one[2].clip, other[2].clip)
+    assert torch.equal(one[2].regions, other[2].regions)
+    other.epoch = 1
+    assert not torch.equal(one[2].clip, other[2].clip)
+
+
+def test_clip_targets_mix_the_labels_and_background_counts_for_nothing() -> None:
+    network = build_scorer(SCORER)
+    labels = torch.tensor([0, 2])
+    logits = torch.zeros(2, 3)
+    clip_logits = torch.zeros(2, 2)
+    region, clip = scorer_loss(network, logits, clip_logits, labels, torch.tensor([[0.5, 0.5], [0.0, 0.0]]), TRAIN)
+    assert region.item() == pytest.approx(np.log(3))
+    assert clip.item() == pytest.approx(np.log(2))
+    _, none = scorer_loss(network, logits, clip_logits, labels, torch.zeros(2, 2), TRAIN)
+    assert none.item() == 0
+
+
+def test_multi_label_asks_every_class_by_itself() -> None:
+    network = build_scorer(replace(SCORER, multi_label=True))
+    logits = torch.tensor([[100.0, -100.0], [-100.0, -100.0]])
+    region, _ = scorer_loss(network, logits, torch.zeros(1, 2), torch.tensor([0, 2]), torch.zeros(1, 2), TRAIN)
+    assert region.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_it_learns_to_tell_two_motions_apart(dataset: Dataset, tmp_path: Path) -> None:
+    config = replace(TRAIN, epochs=16, clips_per_video=2)
+    network = build_scorer(SCORER)
+    assert train_scorer(network, dataset, config, tmp_path)
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["region_loss"] < 0.5 * log[0]["region_loss"]
+    file = ModelFile(tmp_path, "", {}, dataset.class_names, {}, {}, {}, "", "")
+    report = validate_scorer(LoadedScorer(network, dataset.class_names, Preprocessing(), file), dataset)
+    assert report.tubes == 8
+    assert report.top1 >= 7 / 8
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_bits(dataset: Dataset, tmp_path: Path) -> None:
+    config = replace(TRAIN, clips=CLIPS)
+    straight = build_scorer(replace(SCORER, dropout=0.5))
+    train_scorer(straight, dataset, config, tmp_path / "straight")
+
+    class Stop(Exception):
+        pass
+
+    def stop(line: dict) -> None:
+        if line["epoch"] == 2:
+            raise Stop
+
+    first = build_scorer(replace(SCORER, dropout=0.5))
+    with pytest.raises(Stop):
+        train_scorer(first, dataset, config, tmp_path / "stopped", on_epoch=stop)
+    second = build_scorer(replace(SCORER, dropout=0.5), seed=99)
+    train_scorer(second, dataset, config, tmp_path / "stopped", resume=True)
+    for (name, a), b in zip(straight.state_dict().items(), second.state_dict().values()):
+        assert torch.equal(a, b), name
+
+
+def test_a_state_of_other_settings_is_not_resumed(dataset: Dataset, tmp_path: Path) -> None:
+    train_scorer(build_scorer(SCORER), dataset, replace(TRAIN, epochs=1), tmp_path)
+    with pytest.raises(TrainingStateError, match=r"learning_rate was 0\.005, now 0\.1"):
+        train_scorer(build_scorer(SCORER), dataset, replace(TRAIN, epochs=1, learning_rate=0.1), tmp_path, resume=True)
+    (tmp_path / "state.pt").write_bytes((tmp_path / "state.pt").read_bytes()[:1000])
+    with pytest.raises(TrainingStateError, match="damaged"):
+        train_scorer(build_scorer(SCORER), dataset, replace(TRAIN, epochs=1), tmp_path, resume=True)
+
+
+def test_a_start_with_another_backbone_is_refused() -> None:
+    other = build_scorer(replace(SCORER, backbone=lgd3d_small(widths=(16, 32, 32, 128))))
+    with pytest.raises(ValueError, match="do not fit"):
+        build_scorer(SCORER, start=other.state_dict())
+    same = build_scorer(replace(SCORER, num_classes=5), seed=4)
+    started = build_scorer(SCORER, start=same.state_dict())
+    torch.testing.assert_close(started.backbone.stem.conv.weight, same.backbone.stem.conv.weight)
+
+
+def test_collate_keeps_regions_by_clip(dataset: Dataset) -> None:
+    clips = TrainingClips(dataset, CLIPS, seed=0)
+    batch, regions, labels, target = collate([clips[0], clips[1]])
+    assert batch.shape == (2, 8, 48, 64, 3)
+    assert batch.dtype == torch.uint8
+    assert len(labels) == sum(map(len, regions))
+    assert target.shape == (2, 2)
+
+
+def test_load_scorer_names_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"gone\.safetensors"):
+        load_scorer(tmp_path / "gone.safetensors")
