@@ -38,7 +38,7 @@ def detected_in_table(table: pd.DataFrame) -> Detected:
     """The names in a tube table; boxes without a label are not counted."""
     return Detected(
         tuple(str(name) for name in table["video"].unique()),
-        Counter({str(name): int(n) for name, n in table["label"].value_counts().items()}),
+        Counter({str(name): int(n) for name, n in table["label"].value_counts().items() if name != ""}),
     )
 
 
