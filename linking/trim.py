@@ -1,0 +1,165 @@
+"""Temporal trimming: which part of a tube shows the action.
+
+After Saha et al. 2016, section 4.2: every box of a tube is labelled action or background so that the sum
+of the label scores, minus a penalty for every change of label, is as high as possible; each run of action
+becomes a tube of its own. The two labels of a box with score s are worth s and 1 - s.
+
+Deviation: the released code also computes a score of each run that divides by its length minus one (zero
+for a run of one frame) and is then not used; here the only score is the one it does use, the mean of the
+best box scores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from linking.records import Tube
+
+
+@dataclass(frozen=True)
+class TrimConfig:
+    """How tubes are cut. "Saha" is the released code of the BMVC 2016 paper."""
+
+    alpha: float = 3.0
+    """Penalty for a change of label, in units of box scores: short runs of low or high scores are smoothed
+    over. Saha: 0 to 16, fitted per class; Singh et al. 2017: 3."""
+    class_alpha: Mapping[str, float] = field(default_factory=dict)
+    """Penalty for single classes, by label; fit it on training data."""
+    threshold: float = 0.5
+    """Score at which action and background are equally likely. Saha: 0.5."""
+    relative: bool = True
+    """Count scores as fractions of the tube's own level (mean of its best boxes), so that a class which
+    never scores above 0.5 is not trimmed away whole. Saha: no."""
+    min_frames: int = 8
+    """Shorter runs are dropped. Saha: 32 (last minus first frame above 30); Singh: 10."""
+    top_frames: int = 40
+    """The score of a tube is the mean of this many best box scores. Saha and Singh: 40."""
+
+    def __post_init__(self) -> None:
+        bad = [name for name, alpha in self.class_alpha.items() if not alpha >= 0]
+        if not self.alpha >= 0 or bad:
+            raise ValueError(f"alpha must be 0 or more, got {self.class_alpha[bad[0]] if bad else self.alpha}")
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
+        if self.min_frames < 1 or self.top_frames < 1:
+            raise ValueError("min_frames and top_frames must be 1 or more")
+
+
+# action_tubes/max_mAP_class.mat of the released code, classes in alphabetical order; fitted on UCF101-24
+_SAHA_ALPHA = {
+    "Basketball": 0, "BasketballDunk": 1, "Biking": 0.6, "CliffDiving": 16, "CricketBowling": 0,
+    "Diving": 0.2, "Fencing": 0, "FloorGymnastics": 0.6, "GolfSwing": 0, "HorseRiding": 0.4,
+    "IceDancing": 14, "LongJump": 0, "PoleVault": 1, "RopeClimbing": 0.8, "SalsaSpin": 14,
+    "SkateBoarding": 4, "Skiing": 2, "Skijet": 6, "SoccerJuggling": 0, "Surfing": 0,
+    "TennisSwing": 0.2, "TrampolineJumping": 2, "VolleyballSpiking": 2, "WalkingWithDog": 0.2,
+}  # fmt: skip
+
+PAPER = TrimConfig(class_alpha=_SAHA_ALPHA, relative=False, min_frames=32)
+"""Saha et al. as released, for UCF101-24; J-HMDB clips are trimmed already and are not trimmed again."""
+
+PRESETS = {"default": TrimConfig(), "paper": PAPER}
+
+
+def trim_tube(tube: Tube, config: TrimConfig) -> list[Tube]:
+    """The runs of ``tube`` that show its action, in order of time; none where it is background throughout.
+
+    Interpolated boxes (score NaN) take part with scores interpolated in time and keep their NaN; a run of
+    nothing but such boxes is dropped. A run's score is the mean of its ``top_frames`` best box scores.
+    ValueError for a tube without any box score.
+    """
+    return trim_tubes([tube], config)[0]
+
+
+def trim_tubes(tubes: Sequence[Tube], config: TrimConfig) -> list[list[Tube]]:
+    """``trim_tube`` of each, all at once: the labels of many tubes take the time of the longest."""
+    if not tubes:
+        return []
+    # tubes of like length together, so that a long one does not stretch the table of all
+    order = sorted(range(len(tubes)), key=lambda k: len(tubes[k]))
+    runs: list[list[Tube]] = [[] for _ in tubes]
+    while order:
+        batch = [order.pop()]
+        while order and len(tubes[order[-1]]) * 2 > len(tubes[batch[0]]):
+            batch.append(order.pop())
+        gain = np.full((len(tubes[batch[0]]), len(batch)), -np.inf)
+        for column, k in enumerate(batch):
+            gain[: len(tubes[k]), column] = _action_gain(tubes[k], config)
+        alpha = np.array([config.class_alpha.get(tubes[k].label, config.alpha) for k in batch], np.float64)
+        labels = action_labels(gain, alpha)
+        for column, k in enumerate(batch):
+            runs[k] = _runs(tubes[k], labels[: len(tubes[k]), column], config)
+    return runs
+
+
+def action_labels(gain: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """(frames, tubes) bool, the labels of highest worth; True is action, also in a tie.
+
+    ``gain`` (frames, tubes) is what the label action is worth more than background, -inf after the end of
+    a tube; ``alpha`` (tubes,) the price of a change. With two labels Viterbi needs one number a frame, by
+    how much the best labelling that ends in action beats the best that ends in background: whatever lay
+    before counts for at most one change.
+    """
+    lead = np.zeros_like(gain)
+    before = np.zeros(gain.shape[1])
+    for t in range(len(gain)):
+        before = np.minimum(np.maximum(before, -alpha), alpha)
+        before += gain[t]
+        lead[t] = before
+    labels = np.zeros(gain.shape, bool)
+    after = np.zeros(gain.shape[1], bool)
+    ends = np.isneginf(gain)
+    for t in range(len(gain) - 1, -1, -1):
+        last = np.ones(gain.shape[1], bool) if t + 1 == len(gain) else ends[t + 1]
+        # a label is kept unless changing pays: action is kept down to -alpha, entered only above alpha
+        bar = np.where(last, 0.0, np.where(after, -alpha, alpha))
+        after = lead[t] >= bar
+        labels[t] = after
+    return labels & ~ends
+
+
+def box_scores(tube: Tube) -> np.ndarray:
+    """(n,) float32 scores of the boxes, NaN where a box has none."""
+    assert tube.scores is not None, "a tube fills in its scores at construction"
+    return tube.scores
+
+
+def best_mean(scores: np.ndarray, best: int) -> float:
+    """Mean of the ``best`` highest of the known scores; NaN where none is known."""
+    known = np.sort(scores[~np.isnan(scores)].astype(np.float64))
+    return float(known[-best:].mean()) if len(known) else float("nan")
+
+
+def _action_gain(tube: Tube, config: TrimConfig) -> np.ndarray:
+    """(n,) worth of the label action less that of background: 2 s - 1 with the published threshold of 0.5."""
+    own = box_scores(tube)
+    known = ~np.isnan(own)
+    if not known.any():
+        raise ValueError(f"tube {tube.id} ({tube.label!r}) has no box scores to trim by")
+    scores = np.interp(tube.frames, tube.frames[known], own[known].astype(np.float64))
+    level = best_mean(own, config.top_frames) if config.relative else 1.0
+    # a tube whose every score is 0 has no level; it is background
+    return 2 * (scores / level - config.threshold) if level > 0 else np.full(len(scores), -1.0)
+
+
+def _runs(tube: Tube, labels: np.ndarray, config: TrimConfig) -> list[Tube]:
+    edges = np.flatnonzero(np.diff(np.r_[False, labels, False]))
+    scores = box_scores(tube)
+    runs = []
+    for start, end in zip(edges[::2], edges[1::2]):
+        score = best_mean(scores[start:end], config.top_frames)
+        if end - start < config.min_frames or np.isnan(score):
+            continue
+        runs.append(
+            dataclasses.replace(
+                tube,
+                frames=tube.frames[start:end],
+                boxes=tube.boxes[start:end],
+                scores=scores[start:end],
+                score=score,
+            )
+        )
+    return runs
