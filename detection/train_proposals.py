@@ -169,43 +169,47 @@ def learning_rate(step: int, config: ProposalTraining) -> float:
     return config.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / config.iterations))
 
 
-def evaluate(
-    model: FasterRCNN,
-    frames: ActorFrames,
-    chosen: Sequence[int],
+def evaluate(model: FasterRCNN, frames: ActorFrames, chosen: Sequence[int], *, device: str = "cpu") -> dict[str, float]:
+    """:func:`proposal_quality` of the model's boxes in the ``chosen`` frames, as they are stored."""
+    model.eval()
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    with torch.inference_mode():
+        for index in chosen:
+            picture = torch.from_numpy(frames.picture(index).copy()).permute(2, 0, 1)[None].to(device)
+            (boxes,), (scores,) = detect_boxes(model, to_batch(picture), min_score=0.0)
+            found.append((boxes.cpu().numpy(), scores.cpu().numpy()))
+    return proposal_quality(found, [frames.actors(index) for index in chosen])
+
+
+def proposal_quality(
+    found: Sequence[tuple[np.ndarray, np.ndarray]],
+    actors: Sequence[np.ndarray],
     *,
-    device: str = "cpu",
     iou: float = 0.5,
     boxes_per_frame: Sequence[int] = (1, 10, 100),
 ) -> dict[str, float]:
     """Recall of the actors with the best k boxes of each frame, and average precision, at one IoU.
 
-    Recall: share of annotated boxes that one of the k boxes overlaps by ``iou`` or more. Average precision is the area
-    under the interpolated precision over all points; each actor is found by the surest box only. Where a dataset
-    names one actor of several people, the others count as false alarms.
+    Recall is the share of annotated boxes that one of the k boxes overlaps by ``iou`` or more. Average precision
+    is the area under the interpolated precision over all points, each actor found by its surest box only. Where
+    a dataset names one actor of several people, the others count as false alarms.
+
+    Args:
+        found: boxes (n, 4) and scores (n,) of each frame, best first.
+        actors: (m, 4) annotated boxes of each frame.
     """
-    model.eval()
-    found = dict.fromkeys(boxes_per_frame, 0)
-    scores: list[np.ndarray] = []
-    hits: list[np.ndarray] = []
-    actors = 0
-    with torch.inference_mode():
-        for index in chosen:
-            picture = torch.from_numpy(frames.picture(index).copy()).permute(2, 0, 1)[None].to(device)
-            (boxes,), (score,) = detect_boxes(model, to_batch(picture), min_score=0.0, max_boxes=max(found))
-            truth = frames.actors(index)
-            overlap = box_iou(boxes.cpu().numpy(), truth)
-            actors += len(truth)
-            for k in found:
-                found[k] += int((overlap[:k].max(axis=0, initial=0) >= iou).sum())
-            scores.append(score.cpu().numpy())
-            hits.append(_surest_hits(overlap, iou))
-    result = {f"recall@{k}": count / max(1, actors) for k, count in found.items()}
-    result["average_precision"] = _average_precision(np.concatenate(scores), np.concatenate(hits), actors)
-    return {name: round(value, 4) for name, value in result.items()} | {
-        "frames": len(chosen),
-        "actors": actors,
-    }
+    reached = dict.fromkeys(boxes_per_frame, 0)
+    hits = [np.zeros(0, bool)]
+    for (boxes, _), truth in zip(found, actors):
+        overlap = box_iou(boxes, truth)
+        for k in reached:
+            reached[k] += int((overlap[:k].max(axis=0, initial=0) >= iou).sum())
+        hits.append(_surest_hits(overlap, iou))
+    total = sum(map(len, actors))
+    result = {f"recall@{k}": count / max(1, total) for k, count in reached.items()}
+    scores = np.concatenate([np.zeros(0), *(scores for _, scores in found)])
+    result["average_precision"] = _average_precision(scores, np.concatenate(hits), total)
+    return {name: round(value, 4) for name, value in result.items()} | {"frames": len(actors), "actors": total}
 
 
 def _surest_hits(overlap: np.ndarray, iou: float) -> np.ndarray:
