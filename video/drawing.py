@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from linking.colours import TRUTH, tube_colour
+from linking.geometry import box_iou
 from linking.records import Tube
 from video.frames import open_video
 from video.marks import Mark, draw_marks
@@ -42,7 +43,7 @@ def marks_at(tubes: Sequence[Tube], frame: int) -> list[Mark]:
             continue
         score = _scores(tube)[place]
         interpolated = bool(np.isnan(score)) and _has_scores(tube)
-        text = tube.label if np.isnan(score) else f"{tube.label} {score:.2f}"
+        text = f"#{tube.id} {tube.label}" if np.isnan(score) else f"#{tube.id} {tube.label} {score:.2f}"
         marks.append(Mark(tube.boxes[place], tube_colour(tube.id), text, dashed=interpolated))
     return marks
 
@@ -77,7 +78,9 @@ def annotate_video(
                 picture = Image.fromarray(frame)
                 if picture.size != size:
                     picture = picture.resize(size, Image.Resampling.BICUBIC)
-                draw_marks(picture, [*_truth_marks(truth, number), *marks_at(tubes, number)], scale=scale)
+                draw_marks(
+                    picture, [*_truth_marks(truth, tubes, number), *marks_at(tubes, number)], scale=scale
+                )
                 canvas.paste(picture, (0, 0))
                 entries = _entries(tubes, number, top_classes or {})
                 canvas.paste(panel.draw(entries, frame=number, seconds=number / video.fps), (size[0], 0))
@@ -118,8 +121,16 @@ def _picture_size(width: int, height: int) -> tuple[tuple[int, int], float]:
     return (max(2, 2 * round(width * scale / 2)), max(2, 2 * round(height * scale / 2))), scale
 
 
-def _truth_marks(truth: Sequence[Tube], frame: int) -> list[Mark]:
-    return [Mark(mark.box, TRUTH, mark.text, thin=True) for mark in marks_at(truth, frame)]
+def _truth_marks(truth: Sequence[Tube], tubes: Sequence[Tube], frame: int) -> list[Mark]:
+    """Ground truth at ``frame``, named only where no tube of its label lies on it: there names are worth reading."""
+    marks = []
+    for tube in truth:
+        for mark in marks_at([tube], frame):
+            rivals = marks_at([other for other in tubes if other.label == tube.label], frame)
+            boxes = np.array([rival.box for rival in rivals]).reshape(-1, 4)
+            found = bool((box_iou(np.asarray(mark.box)[None], boxes) >= 0.5).any())
+            marks.append(Mark(mark.box, TRUTH, "" if found else f"truth: {tube.label}", thin=True))
+    return marks
 
 
 def _entries(tubes: Sequence[Tube], frame: int, top_classes: TopClasses) -> list[PanelEntry]:
@@ -130,7 +141,8 @@ def _entries(tubes: Sequence[Tube], frame: int, top_classes: TopClasses) -> list
     return [
         PanelEntry(
             tube_colour(tube.id),
-            f"tube {tube.id}",
+            f"#{tube.id}",
+            f"frames {tube.first_frame}–{tube.end_frame - 1}",
             tuple(top_classes.get(tube.id, ((tube.label, tube.score),)))[:3],
         )
         for tube in visible
