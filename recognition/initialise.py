@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -111,7 +110,8 @@ def _our_name(name: str) -> str:
     if first.startswith("layer") and first[5:].isdigit():
         index, _, rest = rest.partition(".")
         return f"res{int(first[5:]) + 1}.{index}.unit.{rest}"
-    return {"conv1": "stem.conv", "bn1": "stem.bn"}.get(first, first) + f".{rest}"
+    stem = {"conv1": "stem.conv", "bn1": "stem.bn"}.get(first)
+    return f"{stem}.{rest}" if stem else name
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -119,7 +119,7 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelFileError(f"{path}: no such file of ImageNet weights") from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
+    except Exception:  # bytes that are no such file make torch.load raise almost anything, KeyError included
         raise ModelFileError(f"{path}: not a state_dict saved by torch.save, or damaged") from None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelFileError(

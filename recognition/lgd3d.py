@@ -158,6 +158,8 @@ class LGD3D(nn.Module):
         config = self.config
         if clips.ndim != 5 or clips.shape[1] != config.in_channels:
             raise ValueError(f"expected clips (B, {config.in_channels}, T, H, W), got {tuple(clips.shape)}")
+        if clips.numel() == 0:
+            raise ValueError(f"expected at least one clip and one pixel, got {tuple(clips.shape)}")
         num_clips, _, num_frames = clips.shape[:3]
         if num_frames < config.pool1_stride + 2:
             raise ValueError(f"clips need at least {config.pool1_stride + 2} frames, got {num_frames}")
@@ -339,7 +341,8 @@ def max_pool_time(frames: Tensor, num_clips: int, stride: int) -> Tensor:
     """2x1x1 max pooling with a temporal stride: (B*T, C, H, W) -> (B*T', C, H, W), T' = (T - 2) // stride + 1."""
     clips = frames.unflatten(0, (num_clips, -1))
     count = (clips.shape[1] - 2) // stride + 1
-    # The larger of two maps is ten times faster than max_pool2d, which also notes where it was.
+    # Ten times faster than max_pool2d, which also notes where the maximum was. Equal values share their gradient
+    # here; after a ReLU those are zeros, which pass none on.
     return torch.maximum(clips[:, ::stride][:, :count], clips[:, 1::stride][:, :count]).flatten(0, 1)
 
 

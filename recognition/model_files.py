@@ -26,6 +26,7 @@ from linking.files import replace_when_whole
 FORMAT_VERSION = 1
 _OWNER = "lgd-action-detection"
 _HEADER = "lgd"
+_DAMAGED = ": the file is damaged or its training diverged"
 
 
 class ModelFileError(ValueError):
@@ -78,7 +79,7 @@ def save_model(
         # A copy of its own, in plain memory order: safetensors takes neither views nor channels_last.
         tensor = tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         state[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
-    _check_finite(path, state, f"in {store}; not written")
+    _check_finite(str(path), state, f" in {store}; not written")
     header = {
         "format_version": FORMAT_VERSION,
         "written_by": f"{_OWNER} {_own_version()}",
@@ -115,7 +116,7 @@ def load_model(path: str | os.PathLike[str], kind: str) -> ModelFile:
     for key, expected in _FIELDS.items():
         if not isinstance(header.get(key), expected):
             raise ModelFileError(f"{path}: the header's {key!r} is missing or not a {expected.__name__}")
-    _check_finite(path, state, "the file is damaged or its training diverged")
+    _check_finite(str(path), state, _DAMAGED)
     return ModelFile(
         path=path,
         kind=kind,
@@ -137,7 +138,7 @@ def load_state_(net: nn.Module, model: ModelFile) -> None:
 
 def load_state_strictly_(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Copy ``state`` into ``net``; ModelFileError that begins with ``source`` unless every key and shape
-    fits."""
+    fits and every weight is finite; then ``net`` is as it was."""
     own = net.state_dict()
     missing = [name for name in own if name not in state]
     unexpected = [name for name in state if name not in own]
@@ -153,6 +154,7 @@ def load_state_strictly_(net: nn.Module, state: Mapping[str, Tensor], source: st
     ]
     if complaints:
         raise ModelFileError(f"{source}: weights do not fit the network: {'; '.join(complaints)}")
+    _check_finite(source, state, _DAMAGED)
     net.load_state_dict(dict(state), strict=True)
 
 
@@ -200,10 +202,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return header, state
 
 
-def _check_finite(path: Path, state: Mapping[str, Tensor], consequence: str) -> None:
+def _check_finite(source: str, state: Mapping[str, Tensor], consequence: str) -> None:
     for name, tensor in state.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise ModelFileError(f"{path}: weights {name!r} hold values that are not finite {consequence}")
+            raise ModelFileError(f"{source}: weights {name!r} are not finite{consequence}")
 
 
 def _one_line(error: BaseException) -> str:
