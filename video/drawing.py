@@ -71,7 +71,7 @@ def annotate_video(
         size, scale = _picture_size(video.width, video.height)
         panel = Panel(size[1], legend=_legend(tubes, truth))
         width, height = size[0] + panel.width, size[1]
-        _check_places([*tubes, *truth], video.width, video.height, video.name)
+        check_places([*tubes, *truth], video.width, video.height, video.name)
         with VideoWriter(destination, width=width, height=height, fps=video.fps) as writer:
             for number, frame in enumerate(video):
                 canvas = Image.new("RGB", (width, height))
@@ -102,7 +102,8 @@ def check_frames(tubes: Sequence[Tube], num_frames: int, video: str) -> None:
             )
 
 
-def _check_places(tubes: Sequence[Tube], width: int, height: int, video: str) -> None:
+def check_places(tubes: Sequence[Tube], width: int, height: int, video: str) -> None:
+    """VideoError naming tube, frame and box when a box lies wholly outside a picture of ``width`` x ``height``."""
     for tube in tubes:
         x1, y1, x2, y2 = tube.boxes.T
         outside = np.flatnonzero((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))
