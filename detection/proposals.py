@@ -166,7 +166,7 @@ class TableProposer:
         self._path, self._config = Path(path), config
         table = read_tubes(path)
         names = sorted({*table["video"], *table.attrs.get("videos", {})})
-        self._video = _name_in_table(self._path, video, names)
+        self._video = name_in_table(self._path, video, names)
         self._found = {found.frame: found for found in detections_from_table(table, self._video)}
 
     def propose(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[Detections]:
@@ -257,8 +257,11 @@ def _has_area(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 
-def _name_in_table(path: Path, video: str, names: list[str]) -> str:
-    """``video``, or the only name that ends alike: files are ``clip.avi`` where tables say ``class/clip``."""
+def name_in_table(path: Path, video: str, names: list[str]) -> str:
+    """The name of ``video`` in a table with ``names``: itself, or the only one that ends alike.
+
+    Files are ``clip.avi`` where tables say ``class/clip``. ProposalError with the nearest names if there is none.
+    """
     if video in names:
         return video
     last = _last_part(video)
