@@ -31,16 +31,16 @@ from typing import Any, Literal
 import numpy as np
 
 from linking.records import Tube, VideoAnnotation
+from linking.tables import annotations_from_table, read_tubes
 from video.jhmdb import is_jhmdb, parse_jhmdb, source_of_clip
+from video.names import is_video_name
 from video.pickles import load_pickle
 from video.ucf24 import is_ucf24, parse_ucf24, read_test_list
 
 Part = Literal["train", "test", "all"]
 
 VIDEO_FOLDERS = ("videos", "ReCompress_Videos", "rgb-images", "Frames", "Rename_Images")
-"""Where the distributions of J-HMDB and UCF101-24 put their videos or images; the first that exists is
-used.
-"""
+"""Where the distributions of J-HMDB and UCF101-24 put videos or images; the first that exists is used."""
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")
 _UCF_GROUP = re.compile(r"(?P<source>v_.+_g\d+)_c\d+$")
 _TABLE_NAMES = ("tubes.csv", "tubes.parquet", "tubes.json")
@@ -58,9 +58,7 @@ class LabelledVideo:
     path: Path
     """A video file or a folder of images."""
     annotation: VideoAnnotation
-    """In pixels of ``annotation.width`` x ``height`` where these are known: a copy of the video in another
-    size needs resized_annotation.
-    """
+    """In pixels of its own width and height, where known: a copy in another size needs resized_annotation."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +80,7 @@ def open_dataset(path: str | os.PathLike[str], *, split: int = 1, part: Part = "
 
     ``split`` counts from 1 and matters to datasets with several (J-HMDB has 3). Videos that are annotated but
     not on disk are left out with one warning that says how many. Raises DatasetError when the folder is no
-    dataset or none of the part's videos is there, and the error of the annotation's reader when that is
-    damaged.
+    dataset or none of the part's videos is there, and the error of the annotation's reader when that is damaged.
     """
     path = Path(path)
     if part not in ("train", "test", "all"):
@@ -96,7 +93,8 @@ def open_dataset(path: str | os.PathLike[str], *, split: int = 1, part: Part = "
         return _open_described(path, _read_toml(path / "dataset.toml"), part)
     if any((path / name).is_file() for name in _TABLE_NAMES):
         return _open_described(path, {}, part)
-    for pickle in sorted(path.glob("*.pkl")):
+    usual = ("JHMDB-GT.pkl", "pyannot.pkl", "pyannot_with_class_names.pkl")
+    for pickle in sorted(path.glob("*.pkl"), key=lambda file: (file.name not in usual, file.name)):
         data = load_pickle(pickle)
         if is_jhmdb(data):
             return _open_jhmdb(path, data, pickle, split, part)
@@ -145,9 +143,7 @@ def _open_ucf24(folder: Path, data: Any, pickle: Path, split: int, part: Part) -
             raise DatasetError(f"{pickle}: UCF101-24 is annotated for split 1 only, got split {split}")
         is_test = _ucf24_test_names(folder, annotation.train, [video.video for video in annotation.videos])
         videos = [video for video in annotation.videos if (video.video in is_test) == (part == "test")]
-    return Dataset(
-        folder.resolve().name, annotation.class_names, _on_disk(_video_folder(folder), list(videos))
-    )
+    return Dataset(folder.resolve().name, annotation.class_names, _on_disk(_video_folder(folder), list(videos)))
 
 
 def _ucf24_test_names(folder: Path, train: Sequence[str] | None, names: list[str]) -> set[str]:
@@ -161,20 +157,16 @@ def _ucf24_test_names(folder: Path, train: Sequence[str] | None, names: list[str
 
 
 def _open_described(folder: Path, description: dict[str, Any], part: Part) -> Dataset:
-    from linking.tables import annotations_from_table, read_tubes
-
-    table = folder / description.get(
-        "tubes", next((n for n in _TABLE_NAMES if (folder / n).is_file()), "tubes.csv")
-    )
+    table = folder / description.get("tubes", next((n for n in _TABLE_NAMES if (folder / n).is_file()), "tubes.csv"))
     annotations = {annotation.video: annotation for annotation in annotations_from_table(read_tubes(table))}
     labels = sorted({label for annotation in annotations.values() for label in annotation.labels})
     class_names = tuple(description.get("class_names", labels))
     unknown = sorted(set(labels) - set(class_names))
     if unknown:
-        raise DatasetError(
-            f"{table}: label {unknown[0]!r} is not among the class_names of {folder / 'dataset.toml'}"
-        )
+        raise DatasetError(f"{table}: label {unknown[0]!r} is not among the class_names of {folder / 'dataset.toml'}")
     parts = description.get("parts", {})
+    if part == "test" and not parts:
+        raise DatasetError(f"{folder}: no parts are described in a dataset.toml, so nothing is known to be for testing")
     names = sorted(annotations)
     if parts:
         wanted = list(parts.values()) if part == "all" else [parts.get(part)]
@@ -203,9 +195,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         else:
             is_right = isinstance(value, str)
         if not is_right:
-            raise DatasetError(
-                f"{path}: {key} has the wrong type, or repeats a class; see the text of open_dataset"
-            )
+            raise DatasetError(f"{path}: {key} has the wrong type, or repeats a class; see the text of open_dataset")
     return description
 
 
@@ -232,9 +222,7 @@ def _on_disk(folder: Path, annotations: Sequence[VideoAnnotation]) -> tuple[Labe
     videos = tuple(LabelledVideo(path, annotation) for path, annotation in found if path is not None)
     missing = [annotation.video for path, annotation in found if path is None]
     if missing and not videos:
-        raise DatasetError(
-            f"{folder}: none of the {len(missing)} videos is there, for example {missing[0][:100]}"
-        )
+        raise DatasetError(f"{folder}: none of the {len(missing)} videos is there, for example {missing[0][:100]}")
     if missing:
         warnings.warn(
             f"{folder}: {len(missing)} of {len(found)} annotated videos are not there and are left out, "
@@ -248,13 +236,15 @@ def find_video(folder: Path, name: str) -> Path | None:
     """The file or image folder of the video ``name`` (``class/clip``, as annotated) under ``folder``, if
     there is one.
     """
-    plain = folder / name
-    if plain.is_file() or plain.is_dir():
-        return plain
-    # Not with_suffix: names of clips contain dots.
-    return next(
-        (path for suffix in VIDEO_SUFFIXES if (path := plain.parent / (plain.name + suffix)).is_file()), None
-    )
+    if not is_video_name(name):
+        return None
+    # Some copies put all videos into one folder, without the classes.
+    for plain in (folder / name, folder / name.rpartition("/")[2]):
+        # Not with_suffix: names of clips contain dots.
+        for path in (plain, *(plain.parent / (plain.name + suffix) for suffix in VIDEO_SUFFIXES)):
+            if path.is_file() or (path == plain and path.is_dir()):
+                return path
+    return None
 
 
 # ---- splitting

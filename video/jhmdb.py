@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from linking.records import Tube, VideoAnnotation
+from video.names import is_video_name
 from video.pickles import load_pickle
 
 _SPLIT_FILE = re.compile(r"(?P<label>.+)_test_split(?P<split>[1-9])\.txt")
@@ -90,12 +91,9 @@ def parse_jhmdb(data: Any, path: Path, *, as_published: bool = False) -> JhmdbAn
     ]
     train, test = (data.get(key, []) for key in ("train_videos", "test_videos"))
     if not (isinstance(train, list) and isinstance(test, list) and len(train) == len(test)):
-        raise JhmdbError(
-            f"{path}: train_videos and test_videos must be lists of equal length, one item a split"
-        )
+        raise JhmdbError(f"{path}: train_videos and test_videos must be lists of equal length, one item a split")
     splits = tuple(
-        Split(_strings(a, f"{path}: train_videos"), _strings(b, f"{path}: test_videos"))
-        for a, b in zip(train, test)
+        Split(_strings(a, f"{path}: train_videos"), _strings(b, f"{path}: test_videos")) for a, b in zip(train, test)
     )
     return JhmdbAnnotation(class_names, tuple(videos), splits)
 
@@ -109,9 +107,9 @@ def _video(
     path: Path,
     as_published: bool,
 ) -> VideoAnnotation:
-    place = f"{path}: {str(name)[:120]}"
-    if not isinstance(name, str) or not isinstance(by_label, dict):
-        raise JhmdbError(f"{place}: expected a video name with a dictionary of tubes by label")
+    place = f"{path}: {str(name)[:100]!r}"
+    if not is_video_name(name) or not isinstance(by_label, dict):
+        raise JhmdbError(f"{place}: expected a video name, class/clip, with a dictionary of tubes by label")
     num_frames = counts.get(name)
     if not isinstance(num_frames, int) or num_frames < 1:
         raise JhmdbError(f"{place}: nframes holds no number of frames for it")
@@ -119,9 +117,7 @@ def _video(
     tubes: list[Tube] = []
     for label, arrays in by_label.items():
         if not isinstance(label, int) or not 0 <= label < len(class_names) or not isinstance(arrays, list):
-            raise JhmdbError(
-                f"{place}: label {str(label)[:20]} with its tubes is not one of {len(class_names)}"
-            )
+            raise JhmdbError(f"{place}: label {str(label)[:20]} with its tubes is not one of {len(class_names)}")
         for rows in arrays:
             tubes.append(_tube(rows, class_names[label], len(tubes), num_frames, place, as_published))
     return VideoAnnotation(name, tubes, num_frames=num_frames, width=width, height=height)
@@ -131,7 +127,7 @@ def _tube(rows: Any, label: str, number: int, num_frames: int, place: str, as_pu
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 5 or rows.dtype.kind == "U":
         raise JhmdbError(f"{place}: a tube must be rows of frame, x1, y1, x2, y2")
     frames = rows[:, 0].astype(np.float64)
-    if not (np.isin(frames, np.arange(1, num_frames + 1))).all():
+    if not ((frames >= 1) & (frames <= num_frames) & (frames == np.floor(frames))).all():
         raise JhmdbError(f"{place}: a tube has frames outside 1..{num_frames}")
     boxes = rows[:, 1:].astype(np.float32)
     if not as_published:
@@ -147,6 +143,8 @@ def _size(value: Any, place: str) -> tuple[int | None, int | None]:
         return None, None
     if not (isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(v, int) for v in value)):
         raise JhmdbError(f"{place}: its resolution must be (height, width)")
+    if not all(0 < v < 2**16 for v in value):
+        raise JhmdbError(f"{place}: its resolution is impossible")
     return value[0], value[1]
 
 
@@ -181,9 +179,7 @@ def read_split_files(path: str | os.PathLike[str]) -> dict[int, Split]:
                 parts[int(part) - 1].append(f"{matched['label']}/{clip.strip().removesuffix('.avi')}")
     if not train:
         raise JhmdbError(f"{path}: no split files <class>_test_split1.txt in it")
-    return {
-        number: Split(tuple(sorted(train[number])), tuple(sorted(test[number]))) for number in sorted(train)
-    }
+    return {number: Split(tuple(sorted(train[number])), tuple(sorted(test[number]))) for number in sorted(train)}
 
 
 def _split_texts(path: Path) -> list[tuple[str, str]]:
@@ -196,9 +192,7 @@ def _split_texts(path: Path) -> list[tuple[str, str]]:
             members = [m for m in archive.infolist() if m.filename.endswith(".txt") and m.file_size < 2**20]
             return [(m.filename, archive.read(m).decode("utf-8", "replace")) for m in members]
     except (OSError, zipfile.BadZipFile) as error:
-        raise JhmdbError(
-            f"{path}: neither a folder nor a readable zip file of split files ({error})"
-        ) from None
+        raise JhmdbError(f"{path}: neither a folder nor a readable zip file of split files ({error})") from None
 
 
 def source_of_clip(video: str) -> str | None:
@@ -207,11 +201,10 @@ def source_of_clip(video: str) -> str | None:
     None where ``class/clip`` is not named in the manner of HMDB51. The tags are visible body part, camera
     motion, number of people, view, quality and a running number: ``red_head_brush_hair_u_cm_np1_fr_goo_1``.
     """
-    label, _, clip = video.rpartition("/")
+    folders, _, clip = video.rpartition("/")
+    label = folders.rpartition("/")[2]
     tags = _TAGGED_NAME.search(clip)
-    if not tags:
+    if not tags or not label:
         return None
-    stem = clip[: tags.start()]
-    if label and stem.endswith(f"_{label}"):
-        return stem.removesuffix(f"_{label}")
-    return None
+    source = clip[: tags.start()].removesuffix(f"_{label}")
+    return source if len(source) < tags.start() else None

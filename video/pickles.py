@@ -2,12 +2,10 @@
 
 J-HMDB and UCF101-24 are distributed as pickles, and a pickle is a program for a small stack machine whose
 REDUCE and BUILD instructions call arbitrary functions. This module is such a machine with only the
-instructions that plain data needs: no import takes place, the few NumPy names that real files use
-are matched exactly and answered by functions written here, which check every size before they allocate.
-NumPy's own ``__setstate__`` is never reached, because hostile states crash it.
+instructions that plain data needs: no import takes place, and the few NumPy names that real files use are
+matched exactly and answered by our own stand-ins (video/pickled_arrays.py).
 
-The instructions are those of the standard library's ``pickle`` (documented in ``pickletools``), protocols
-0-5.
+The instructions are those of the standard library's ``pickle`` (documented in ``pickletools``), protocols 0-5.
 """
 
 from __future__ import annotations
@@ -15,23 +13,17 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from video.pickled_arrays import PickledArray, PickledType, PickleError, array_of, make_type
 
-MAX_FILE_BYTES = 2**30
-"""Larger files are refused; the largest real annotation file has 4 MB."""
+__all__ = ["MAX_FILE_BYTES", "PickleError", "load_pickle"]
 
-_MAX_AXIS = 10**7
-_MAX_TEXT = 256  # characters of one fixed-width NumPy string
+MAX_FILE_BYTES = 2**26
+"""Larger files are refused. Real annotation has a few MB, and a byte of a hostile file can cost 64 of memory."""
+
 _MAX_KEY = 2**31  # beyond it, integers with equal hashes are easy to find
-_NUMBERS = frozenset({"b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"})
-
-
-class PickleError(ValueError):
-    """The file is no pickle of plain data: damaged, too large, or asking for more than data needs."""
 
 
 def load_pickle(path: str | os.PathLike[str]) -> Any:
@@ -54,29 +46,6 @@ def load_pickle(path: str | os.PathLike[str]) -> Any:
     except Exception as error:
         kind = "it ends too early" if isinstance(error, EOFError) else type(error).__name__
         raise PickleError(f"{path}: not a pickle of plain data, or damaged ({kind})") from None
-
-
-@dataclass(eq=False)
-class _DType:
-    """Stands for ``numpy.dtype`` until its state says the byte order and, for text, the width."""
-
-    code: str
-    dtype: np.dtype | None = None
-
-    def build(self, state: Any) -> None:
-        if not (isinstance(state, tuple) and len(state) == 8 and state[0] == 3 and state[2:5] == (None,) * 3):
-            raise PickleError("unknown state of a NumPy type")
-        order = state[1]
-        if order not in ("<", ">", "|", "="):
-            raise PickleError("unknown byte order of a NumPy type")
-        self.dtype = np.dtype(self.code).newbyteorder(order)
-
-
-@dataclass(eq=False)
-class _Array:
-    """Stands for an array until its state brings shape, type and bytes; ``values`` is then the array."""
-
-    values: np.ndarray | None = None
 
 
 class _Name:
@@ -104,7 +73,7 @@ class _Machine:
             self.names[f"{module}.multiarray", "scalar"] = _Name(self.scalar)
             self.names[f"{module}.numeric", "_frombuffer"] = _Name(self.from_buffer)
         self.names["numpy", "ndarray"] = ndarray
-        self.names["numpy", "dtype"] = _Name(self.make_dtype)
+        self.names["numpy", "dtype"] = _Name(make_type)
         self.names["_codecs", "encode"] = _Name(self.encode)
         self.names["__builtin__", "bytes"] = _Name(lambda: b"")  # how protocols 0-2 write no bytes at all
         self.ndarray = ndarray
@@ -190,9 +159,7 @@ class _Machine:
     def find(self, module: str, name: str) -> None:
         found = self.names.get((module, name))
         if found is None:
-            raise PickleError(
-                f"refused: it asks for {ascii(module)[1:60]}.{ascii(name)[1:60]}".replace("'", "")
-            )
+            raise PickleError(f"refused: it asks for {module[:60]!a}.{name[:60]!a}, which annotation does not need")
         self.stack.append(found)
 
     def stack_global(self) -> None:
@@ -209,41 +176,31 @@ class _Machine:
         self.stack.append(name.call(*arguments))
 
     def build(self) -> None:
+        """Give a stand-in its contents; nothing else has a state to set."""
         state = self.stack.pop()
         target = self.stack[-1]
-        if type(target) is _DType:
+        if type(target) is PickledType:
             target.build(state)
-        elif type(target) is _Array and isinstance(state, tuple) and len(state) == 5:
+        elif type(target) is PickledArray and isinstance(state, tuple) and len(state) == 5:
             version, shape, dtype, is_fortran, data = state
             if version != 1:
                 raise PickleError("unknown state of a NumPy array")
-            target.values = self.array(self.as_bytes(data), dtype, shape, "F" if is_fortran else "C")
+            target.values = array_of(self.as_bytes(data), dtype, shape, "F" if is_fortran else "C")
         else:
             raise PickleError("a state for something that has none is refused")
 
     # ---- what the allowed names do
 
-    def make_dtype(self, code: Any, *flags: Any) -> _DType:
-        if not isinstance(code, str) or len(flags) > 2:
-            raise PickleError("unknown description of a NumPy type")
-        is_text = code[:1] == "U" and code[1:].isascii() and code[1:].isdecimal() and len(code) <= 4
-        is_text = is_text and int(code[1:]) <= _MAX_TEXT
-        if code not in _NUMBERS and not is_text:
-            raise PickleError(f"NumPy type {code[:20]!a} is refused: only numbers and short text are data")
-        return _DType(code)
-
-    def reconstruct(self, kind: Any, shape: Any, code: Any) -> _Array:
+    def reconstruct(self, kind: Any, shape: Any, code: Any) -> PickledArray:
         if kind is not self.ndarray or shape != (0,):
             raise PickleError("unknown way to make a NumPy array")
-        return _Array()
+        return PickledArray()
 
     def scalar(self, dtype: Any, data: Any) -> Any:
-        return self.array(self.as_bytes(data), dtype, (), "C").item()
+        return array_of(self.as_bytes(data), dtype, (), "C").item()
 
-    def from_buffer(self, data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
-        if order not in ("C", "F"):
-            raise PickleError("unknown memory order of a NumPy array")
-        return _Array(self.array(self.as_bytes(data), dtype, shape, order))
+    def from_buffer(self, data: Any, dtype: Any, shape: Any, order: Any) -> PickledArray:
+        return PickledArray(array_of(self.as_bytes(data), dtype, shape, order))
 
     def encode(self, text: Any, encoding: Any) -> bytes:
         if type(text) is not str or encoding not in ("latin1", "latin-1"):
@@ -260,27 +217,10 @@ class _Machine:
             raise PickleError("it unfolds to far more data than it holds")
         return data.encode("latin1")
 
-    def array(self, data: bytes, description: Any, shape: Any, order: Any) -> np.ndarray:
-        """Read-only view of ``data``: repeating one text of the file costs no memory."""
-        if type(description) is not _DType or description.dtype is None:
-            raise PickleError("a NumPy value without a type")
-        if type(shape) is not tuple or len(shape) > 8:
-            raise PickleError("a NumPy array with an impossible shape")
-        count = 1
-        for length in shape:
-            if type(length) is not int or not 0 <= length <= _MAX_AXIS:
-                raise PickleError("a NumPy array with an impossible shape")
-            count *= length
-        if len(data) != count * description.dtype.itemsize:
-            raise PickleError(f"a NumPy array of shape {shape} has {len(data)} bytes")
-        if count == 0:
-            return np.zeros(shape, description.dtype)
-        return np.frombuffer(data, description.dtype).reshape(shape, order=order)
-
 
 def _finished(root: Any) -> Any:
     """Replace the stand-ins in the containers by the arrays they stand for; every container is seen once."""
-    if type(root) in (_Array, _DType, _Name):
+    if type(root) in (PickledArray, PickledType, _Name):
         root = _value(root)
     waiting, seen = [root], set()
     while waiting:
@@ -296,18 +236,18 @@ def _finished(root: Any) -> Any:
             container[:] = [_value(value) for value in container]
             waiting.extend(v for v in container if type(v) in (dict, list, tuple))
         elif type(container) is tuple:
-            if any(type(value) in (_Array, _DType, _Name) for value in container):
+            if any(type(value) in (PickledArray, PickledType, _Name) for value in container):
                 raise PickleError("arrays inside tuples are not supported")
             waiting.extend(v for v in container if type(v) in (dict, list, tuple))
     return root
 
 
 def _value(value: Any) -> Any:
-    if type(value) is _Array:
+    if type(value) is PickledArray:
         if value.values is None:
             raise PickleError("a NumPy array without contents")
         return value.values
-    if type(value) in (_DType, _Name):
+    if type(value) in (PickledType, _Name):
         raise PickleError("a type or function stands where data is expected")
     return value
 
@@ -315,7 +255,13 @@ def _value(value: Any) -> Any:
 def _python2_text(line: bytes) -> str:
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
         raise PickleError("a text without quotes")
-    return line[1:-1].decode("unicode_escape")
+    return _whole(line[1:-1].decode("unicode_escape"))
+
+
+def _whole(text: str) -> str:
+    """The text itself; UnicodeEncodeError where it has half of a surrogate pair, which nobody can print."""
+    text.encode("utf-8")
+    return text
 
 
 def _line_int(line: bytes) -> int | bool:
@@ -348,7 +294,7 @@ def _instructions() -> dict[bytes, Callable[[_Machine], None]]:
         b"S": lambda m: _python2_text(m.line()),
         b"T": lambda m: _sized(m, "<i").decode("latin1"),
         b"U": lambda m: _sized(m, "<B").decode("latin1"),
-        b"V": lambda m: m.line().decode("raw_unicode_escape"),
+        b"V": lambda m: _whole(m.line().decode("raw_unicode_escape")),
         b"X": lambda m: _utf8(_sized(m, "<I")),
         b"\x8c": lambda m: _utf8(_sized(m, "<B")),
         b"\x8d": lambda m: _utf8(_sized(m, "<Q")),

@@ -9,7 +9,7 @@ from math import cos, pi, radians
 import numpy as np
 from PIL import Image
 
-from video.puppet_actions import ACTIONS, Action, acting_pose, resting_pose
+from video.puppet_actions import ACTIONS, Action, resting_pose
 from video.puppet_figures import Look, Placement, body_sticks, draw_sticks
 from video.puppet_places import Camera, background_at
 from video.puppet_poses import Joints, Moment, Pose, blend, joints_of
@@ -54,13 +54,13 @@ class Actor:
         sway = self.phase + 2 * pi * 0.35 * frame / fps
         if self.label is None:
             if self.frozen is not None and self.frozen_label is not None:
-                return acting_pose(ACTIONS[self.frozen_label], self.frozen)
+                return ACTIONS[self.frozen_label].motion(self.frozen)
             return resting_pose(None, moment, sway)
         action = ACTIONS[self.label]
         resting = resting_pose(action, moment, sway)
         if not self.first_frame <= frame < self.end_frame:
             return resting
-        acting = acting_pose(action, moment)
+        acting = action.motion(moment)
         if action.frequency is None:
             return acting
         # A puppet that acts from the first picture on was at it before; otherwise it passes over from its rest.

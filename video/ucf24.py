@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from linking.records import Tube, VideoAnnotation
+from video.names import is_video_name
 from video.pickles import load_pickle
 
 WIDTH, HEIGHT = 320, 240
@@ -109,23 +110,17 @@ def _class_names_of(database: dict[Any, Any], path: Path) -> tuple[str, ...]:
         folder = str(name).partition("/")[0]
         label = entry.get("label") if isinstance(entry, dict) else None
         if not isinstance(label, int) or "/" not in str(name):
-            raise Ucf24Error(f"{path}: {str(name)[:120]}: expected Class/video with a label")
+            raise Ucf24Error(f"{path}: {str(name)[:100]!r}: expected Class/video with a label")
         if by_label.setdefault(label, folder) != folder:
-            raise Ucf24Error(
-                f"{path}: {str(name)[:120]}: label {label} is also that of {by_label[label][:60]}"
-            )
+            raise Ucf24Error(f"{path}: {str(name)[:100]!r}: label {label} is also that of {by_label[label][:60]!r}")
     if sorted(by_label) != list(range(len(by_label))):
         raise Ucf24Error(f"{path}: labels must be 0..{len(by_label) - 1}, one a class folder")
     return tuple(by_label[label] for label in range(len(by_label)))
 
 
 def _video(name: Any, entry: Any, class_names: tuple[str, ...], path: Path) -> VideoAnnotation:
-    place = f"{path}: {str(name)[:120]}"
-    if (
-        not isinstance(name, str)
-        or not isinstance(entry, dict)
-        or not isinstance(entry.get("annotations"), list)
-    ):
+    place = f"{path}: {str(name)[:100]!r}"
+    if not is_video_name(name) or not isinstance(entry, dict) or not isinstance(entry.get("annotations"), list):
         raise Ucf24Error(f"{place}: expected a video name with a list of annotations")
     num_frames = entry.get("numf")
     if not isinstance(num_frames, int) or num_frames < 1:
