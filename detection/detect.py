@@ -48,7 +48,6 @@ class DetectedVideo:
     tubes: list[Tube]
     """Best first."""
     timings: Timings
-    link_seconds: float
     warnings: list[str]
 
 
@@ -65,6 +64,7 @@ def detect_video(
     on_open: Callable[[VideoSource], None] | None = None,
     on_frame: Callable[[int], None] | None = None,
     until: Callable[[], bool] | None = None,
+    max_frames: int | None = None,
 ) -> DetectedVideo:
     """Decode, propose, score, link and trim one video.
 
@@ -74,7 +74,8 @@ def detect_video(
         given: tubes that were linked elsewhere; they are labelled, not linked again.
         labels: only these classes.
         recording: where to keep what a live source showed, so that it can be annotated afterwards.
-        on_open, on_frame, until: see ``score_video``; ``on_open`` is told the opened source.
+        on_open: told the opened source.
+        on_frame, until, max_frames: see ``score_video``.
     """
     timings = Timings()
     with ExitStack() as stack:
@@ -86,7 +87,15 @@ def detect_video(
             writer = VideoWriter(recording, width=source.width, height=source.height, fps=source.fps)
             frames = _Recorded(source, stack.enter_context(writer))
         scored = score_video(
-            frames, video, proposer, scorer, config.pipeline, timings=timings, on_frame=on_frame, until=until
+            frames,
+            video,
+            proposer,
+            scorer,
+            config.pipeline,
+            timings=timings,
+            on_frame=on_frame,
+            until=until,
+            max_frames=max_frames,
         )
         warnings = list(source.warnings)
     started = perf_counter()
@@ -99,7 +108,8 @@ def detect_video(
         tubes = label_tubes(inside, scored)
     else:
         tubes = build_tubes(scored, config.link, config.trim if config.trimming else None, config.select)
-    return DetectedVideo(scored, tubes, timings, perf_counter() - started, warnings)
+    timings.link = perf_counter() - started
+    return DetectedVideo(scored, tubes, timings, warnings)
 
 
 def boxes_of_table(path: str | Path, video: str, config: ProposalConfig) -> tuple[TableProposer, list[Tube] | None]:

@@ -63,6 +63,8 @@ class Timings:
     decode: float = 0.0
     propose: float = 0.0
     score: float = 0.0
+    link: float = 0.0
+    draw: float = 0.0
     frames: int = 0
     key_frames: int = 0
     clips: int = 0
@@ -79,6 +81,7 @@ def score_video(
     timings: Timings | None = None,
     on_frame: Callable[[int], None] | None = None,
     until: Callable[[], bool] | None = None,
+    max_frames: int | None = None,
 ) -> ScoredVideo:
     """Propose and score boxes in every frame of ``source``.
 
@@ -87,6 +90,7 @@ def score_video(
         video: the name under which results are kept.
         on_frame: called with the number of frames read so far.
         until: asked before every frame; a true answer ends the video there (live sources, Ctrl-C).
+        max_frames: most frames to read.
 
     Returns:
         Detections of every frame with class scores 0..1, in pixels of the original frame.
@@ -99,7 +103,7 @@ def score_video(
     cut_finder = CutFinder()
     found: list[Detections] = []
     frames = iter(source)
-    while until is None or not until():
+    while timings.frames != max_frames and (until is None or not until()):
         started = perf_counter()
         frame = next(frames, None)
         if frame is None:

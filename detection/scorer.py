@@ -150,8 +150,6 @@ def load_scorer(path: str | Path, device: str | torch.device = "cpu") -> LoadedS
     except (TypeError, KeyError, ValueError) as error:
         raise ModelFileError(f"{path}: its configuration does not fit this version: {error}") from error
     if len(file.class_names) != network.config.num_classes:
-        raise ModelFileError(
-            f"{path}: {len(file.class_names)} class names for {network.config.num_classes} classes"
-        )
+        raise ModelFileError(f"{path}: {len(file.class_names)} class names for {network.config.num_classes} classes")
     load_state_(network, file)
     return LoadedScorer(network.eval().to(device), file.class_names, preprocessing, file)

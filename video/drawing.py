@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 from PIL import Image
@@ -56,12 +57,13 @@ def annotate_video(
     top_classes: TopClasses | None = None,
     ground_truth: Sequence[Tube] | None = None,
     progress: Callable[[int], None] | None = None,
+    max_frames: int | None = None,
 ) -> int:
     """Write ``source`` to ``destination`` with its tubes drawn in and a panel at the right; number of frames.
 
     ``top_classes`` are the (label, score) pairs of a tube by its id, best first, of which three are shown; without
     them a tube shows its own. ``ground_truth`` is drawn in thin light lines. ``progress`` is called with the
-    number of frames done. Memory does not grow with the length of the video.
+    number of frames done. No more than ``max_frames`` are written. Memory does not grow with the length of the video.
 
     Raises VideoError when the video cannot be read or written, and when a tube has boxes beyond its last frame
     or outside its picture, which means that video and tubes do not belong together; then nothing is written.
@@ -73,7 +75,7 @@ def annotate_video(
         width, height = size[0] + panel.width, size[1]
         check_places([*tubes, *truth], video.width, video.height, video.name)
         with VideoWriter(destination, width=width, height=height, fps=video.fps) as writer:
-            for number, frame in enumerate(video):
+            for number, frame in enumerate(islice(video, max_frames)):
                 canvas = Image.new("RGB", (width, height))
                 picture = Image.fromarray(frame)
                 if picture.size != size:

@@ -1,0 +1,152 @@
+"""The files a detection run leaves behind, and what it tells the person who waited for it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from detection.detect import DetectConfig
+from detection.inputs import Input
+from detection.pipeline import Timings
+from detection.scorer import LoadedScorer
+from linking.actors import group_by_actor
+from linking.files import replace_when_whole
+from linking.records import Tube, VideoAnnotation
+from linking.scores import ScoredVideo
+from linking.tables import table_from_annotations, write_tubes
+from recognition.model_files import file_sha256
+
+STAGES = ("decode", "propose", "score", "link", "draw")
+
+
+@dataclass(frozen=True)
+class DoneVideo:
+    """A video whose tubes are known."""
+
+    input: Input
+    tubes: list[Tube]
+    num_frames: int
+    width: int
+    height: int
+    fps: float
+    timings: Timings
+    warnings: list[str]
+
+
+def done_video(item: Input, tubes: list[Tube], scored: ScoredVideo, timings: Timings, warnings: list[str]) -> DoneVideo:
+    """What is kept of a video while the others are done: not its scored boxes, which may be many."""
+    return DoneVideo(item, tubes, scored.num_frames, scored.width, scored.height, scored.fps, timings, warnings)
+
+
+def write_results(
+    output: Path,
+    done: Sequence[DoneVideo],
+    failed: Mapping[str, str],
+    *,
+    scorer: LoadedScorer,
+    proposals: str,
+    config: DetectConfig,
+) -> dict[str, Any]:
+    """Write ``tubes.csv``, ``tubes.json``, ``run.json`` and, where annotations are known, ``ground_truth.csv``.
+
+    Returns the contents of ``run.json``.
+    """
+    table = table_from_annotations(
+        [VideoAnnotation(v.input.name, v.tubes, v.num_frames, v.width, v.height) for v in done]
+    )
+    write_tubes(table, output / "tubes.csv")
+    write_tubes(table, output / "tubes.json")
+    annotations = [video.input.annotation for video in done if video.input.annotation is not None]
+    if annotations:
+        write_tubes(table_from_annotations(annotations), output / "ground_truth.csv")
+    record = run_record(done, failed, scorer=scorer, proposals=proposals, config=config)
+    with replace_when_whole(output / "run.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return record
+
+
+def run_record(
+    done: Sequence[DoneVideo],
+    failed: Mapping[str, str],
+    *,
+    scorer: LoadedScorer,
+    proposals: str,
+    config: DetectConfig,
+) -> dict[str, Any]:
+    """What made the results, and the results in short; plain values for JSON."""
+    proposals_file = Path(proposals)
+    return {
+        "videos": [
+            {
+                "video": video.input.name,
+                "path": video.input.path if not video.input.is_live else video.input.name,
+                "num_frames": video.num_frames,
+                "width": video.width,
+                "height": video.height,
+                "fps": video.fps,
+                "tubes": [_tube_record(tube, video.fps) for tube in video.tubes],
+                "timings": asdict(video.timings),
+                "warnings": video.warnings,
+            }
+            for video in done
+        ],
+        "failed": dict(failed),
+        "weights": {"file": Path(scorer.file.path).name, "sha256": scorer.file.sha256},
+        "proposals": {
+            "source": proposals if not proposals_file.is_file() else proposals_file.name,
+            "sha256": file_sha256(proposals_file) if proposals_file.is_file() else None,
+        },
+        "class_names": list(scorer.class_names),
+        "settings": asdict(config),
+        "versions": {
+            "program": importlib.metadata.version("lgd-action-detection"),
+            "python": sys.version.split()[0],
+            "torch": torch.__version__,
+        },
+    }
+
+
+def print_summary(done: Sequence[DoneVideo]) -> None:
+    """Who does what and when, a line an actor, on standard output."""
+    print(f"{'video':<24} {'tube':>4}  {'action':<16} {'score':>5}  {'from':>7}  {'to':>7}  {'frames':>11}  also")
+    for video in done:
+        for actor in group_by_actor(video.tubes):
+            tube = actor.tube
+            others = ", ".join(f"{label} {score:.2f}" for label, score in actor.classes[1:])
+            print(
+                f"{video.input.name[-24:]:<24} {tube.id:>4}  {tube.label:<16} {tube.score:>5.2f}  "
+                f"{tube.first_frame / video.fps:>6.2f}s  {tube.end_frame / video.fps:>6.2f}s  "
+                f"{f'{tube.first_frame}-{tube.end_frame - 1}':>11}  {others}"
+            )
+        if not video.tubes:
+            print(f"{video.input.name[-24:]:<24}    -  nothing found")
+
+
+def print_timings(done: Sequence[DoneVideo], output: Path) -> None:
+    """Seconds of each stage, on standard error."""
+    frames = sum(video.timings.frames for video in done)
+    seconds = {stage: sum(getattr(video.timings, stage) for video in done) for stage in STAGES}
+    total = sum(seconds.values())
+    stages = "  ".join(f"{stage} {value:.1f} s" for stage, value in seconds.items())
+    rate = frames / total if total else 0.0
+    print(f"{frames} frames in {total:.1f} s ({rate:.1f} frames/s): {stages}", file=sys.stderr)
+    print(f"results are in {output}", file=sys.stderr)
+
+
+def _tube_record(tube: Tube, fps: float) -> dict[str, Any]:
+    return {
+        "tube": tube.id,
+        "label": tube.label,
+        "score": round(tube.score, 6),
+        "first_frame": tube.first_frame,
+        "last_frame": tube.end_frame - 1,
+        "start_seconds": round(tube.first_frame / fps, 3),
+        "end_seconds": round(tube.end_frame / fps, 3),
+    }

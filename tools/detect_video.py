@@ -1,0 +1,233 @@
+"""Who does what, where and when: action tubes of any video.
+
+    python tools/detect_video.py my.mp4
+    python tools/detect_video.py a.mp4 b.avi frames/ --output results --labels wave,clap
+    python tools/detect_video.py my.mp4 --proposals boxes.csv
+    python tools/detect_video.py 0 --max-frames 500
+    python tools/detect_video.py --dataset data/jhmdb --fold 0/5 --no-video --score-threshold 0.001
+
+reads   video files, folders of pictures, a camera ("0"), stream URLs, or the videos of a dataset
+writes  OUTPUT/tubes.csv, tubes.json     every tube: a row a box; the nested view
+        OUTPUT/NAME.annotated.mp4        the video with its tubes, one colour an actor
+        OUTPUT/NAME.tubes.png            the tubes in x, y and time
+        OUTPUT/NAME.scores.npz           all scored boxes, to link again with tools/link_tubes.py
+        OUTPUT/run.json                  what made the results: inputs, weights, settings, timings
+        OUTPUT/ground_truth.csv          with --dataset: its annotation of these videos, for evaluate_tubes.py
+prints  a table of who does what and when
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from detection.detect import DetectedVideo
+    from detection.inputs import Input
+    from detection.proposals import Proposer
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", nargs="*", metavar="VIDEO", help="file, folder of pictures, camera number or URL")
+    parser.add_argument("--output", type=Path, default=Path("outputs"), help="folder of the results (default outputs)")
+    parser.add_argument("--weights", type=Path, help="scorer file (default: the bundled one)")
+    parser.add_argument(
+        "--proposals",
+        default="bundled",
+        metavar="SOURCE",
+        help="where boxes come from: 'bundled' (default), a proposals .safetensors file, torchvision:NAME, or a tube "
+        "table (.csv, .parquet, .json); tubes of a table keep their frames and boxes and are only labelled",
+    )
+    parser.add_argument("--labels", help="only these classes, with commas between them")
+    parser.add_argument("--score-threshold", type=float, help="lowest score of a tube that is kept (default 0.1)")
+    parser.add_argument("--no-trim", action="store_true", help="do not cut tubes in time")
+    parser.add_argument("--no-video", action="store_true", help="no annotated video and no tube plot")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--proposal-stride", type=int, metavar="K", help="proposals on every K-th frame (default 4)")
+    parser.add_argument("--clip-stride", type=int, metavar="S", help="one clip scores S frames (default 8)")
+    parser.add_argument("--max-frames", type=int, help="stop after so many frames of each video")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    parser.add_argument("--config", type=Path, help="TOML file of settings")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
+    group = parser.add_argument_group("the videos of a dataset")
+    group.add_argument("--dataset", type=Path, help="dataset folder instead of VIDEO")
+    group.add_argument("--split", type=int, default=1, help="split of the dataset (default 1)")
+    group.add_argument("--part", choices=("train", "test", "all"), help="default: test, or train with --fold")
+    group.add_argument("--fold", metavar="I/N", help="only the validation videos of fold I of N")
+    args = parser.parse_args(argv)
+    if bool(args.videos) == bool(args.dataset):
+        parser.error("give videos or --dataset")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    try:
+        return run(args)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def run(args: argparse.Namespace) -> int:
+    """Everything after parsing; imports torch."""
+    import torch
+    from tqdm import tqdm
+
+    from detection.detect import BUNDLED_SCORER, DetectConfig, boxes_of_table, detect_video
+    from detection.proposals import TABLE_SUFFIXES, open_proposer
+    from detection.results import DoneVideo, done_video, print_summary, print_timings, write_results
+    from detection.scorer import load_scorer
+    from linking.scores import write_scores
+    from linking.settings import read_settings, with_settings
+
+    from_table = args.proposals.endswith(TABLE_SUFFIXES)
+    config = with_settings(DetectConfig(), _settings(args, read_settings(args.config, args.set), from_table))
+    device = args.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"--device {device}: no usable CUDA device here; use --device cpu")
+    inputs = _inputs(args)
+    scorer = load_scorer(args.weights or BUNDLED_SCORER, device)
+    labels = [label.strip() for label in args.labels.split(",")] if args.labels else None
+    if unknown := [label for label in labels or () if label not in scorer.class_names]:
+        raise ValueError(f"--labels: unknown {unknown[0]!r}; the weights know {', '.join(scorer.class_names)}")
+    detector = None if from_table else open_proposer(args.proposals, config=config.proposals, device=device)
+
+    done: list[DoneVideo] = []
+    failed: dict[str, str] = {}
+    for number, item in enumerate(inputs, 1):
+        title = item.name if len(inputs) == 1 else f"{item.name} ({number}/{len(inputs)})"
+        recording = args.output / f"{item.name}.recording.mp4" if item.is_live else None
+        try:
+            boxes: Proposer | None = detector
+            given = None
+            if boxes is None:
+                boxes, given = boxes_of_table(args.proposals, item.name, config.proposals)
+            with (
+                tqdm(desc=title, unit="frame", file=sys.stderr, disable=None, leave=len(inputs) == 1) as bar,
+                _CtrlC(ends_quietly=item.is_live) as ctrl_c,
+            ):
+                found = detect_video(
+                    item.path,
+                    item.name,
+                    boxes,
+                    scorer,
+                    config,
+                    given=given,
+                    labels=labels,
+                    recording=recording,
+                    on_open=lambda source, bar=bar: bar.reset(args.max_frames or source.stated_frames),  # type: ignore[misc]
+                    on_frame=lambda count, bar=bar: bar.update(count - bar.n),  # type: ignore[misc]
+                    until=lambda ctrl_c=ctrl_c: ctrl_c.pressed,  # type: ignore[misc]
+                    max_frames=args.max_frames,
+                )
+            for warning in found.warnings:
+                print(f"warning: {item.name}: {warning}", file=sys.stderr)
+            if not args.no_video:
+                _draw(args.output, item, found, recording)
+            write_scores(args.output / f"{item.name}.scores.npz", found.scored)
+        except (ValueError, OSError) as error:
+            failed[item.name] = str(error)
+            print(f"error: {error}", file=sys.stderr)
+            continue
+        done.append(done_video(item, found.tubes, found.scored, found.timings, found.warnings))
+        # after every video, so that a long run can be looked at, and a killed one was not for nothing
+        report = write_results(args.output, done, failed, scorer=scorer, proposals=args.proposals, config=config)
+    if done and args.json:
+        print(json.dumps(report, indent=1))
+    elif done:
+        print_summary(done)
+    if done:
+        print_timings(done, args.output)
+    return 2 if failed else 0
+
+
+def _settings(args: argparse.Namespace, settings: dict[str, Any], from_table: bool) -> dict[str, Any]:
+    """Settings of the file and of --set; the options of the command line win."""
+    pipeline = settings.setdefault("pipeline", {})
+    if from_table:  # boxes of a table cost nothing, and every row of it is meant
+        pipeline |= {"proposal_stride": 1, "max_boxes": 10_000, "min_actor_score": 0.0} | pipeline
+    for name in ("proposal_stride", "clip_stride"):
+        if getattr(args, name) is not None:
+            pipeline[name] = getattr(args, name)
+    if args.score_threshold is not None:
+        settings.setdefault("select", {})["min_score"] = args.score_threshold
+    if args.no_trim:
+        settings["trimming"] = False
+    return settings
+
+
+def _inputs(args: argparse.Namespace) -> list[Input]:
+    from detection.inputs import inputs_of, inputs_of_dataset
+    from video.datasets import fold, open_dataset
+
+    if not args.dataset:
+        return inputs_of(args.videos)
+    dataset = open_dataset(args.dataset, split=args.split, part=args.part or ("train" if args.fold else "test"))
+    if args.fold:
+        index, _, count = args.fold.partition("/")
+        if not (index.isdigit() and count.isdigit()):
+            raise ValueError(f"--fold: expected I/N, 0/5 say, got {args.fold!r}")
+        _, dataset = fold(dataset, int(index), int(count))
+    return inputs_of_dataset(dataset)
+
+
+class _CtrlC:
+    """Ctrl-C ends a live source quietly, so that what was seen is kept; elsewhere it interrupts as always."""
+
+    def __init__(self, *, ends_quietly: bool) -> None:
+        self.pressed = False
+        self._ends_quietly = ends_quietly
+
+    def __enter__(self) -> Self:
+        if self._ends_quietly:
+            self._before = signal.signal(signal.SIGINT, lambda number, frame: setattr(self, "pressed", True))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._ends_quietly:
+            signal.signal(signal.SIGINT, self._before)
+
+
+def _draw(output: Path, item: Input, found: DetectedVideo, recording: Path | None) -> None:
+    """The annotated video and the tube plot: every actor once, under its best class."""
+    from eval.plots import plot_tubes
+    from linking.actors import group_by_actor
+    from video.drawing import annotate_video
+
+    started = time.perf_counter()
+    actors = group_by_actor(found.tubes)
+    tubes = [actor.tube for actor in actors]
+    classes = {actor.tube.id: actor.classes for actor in actors}
+    annotate_video(
+        recording or item.path,
+        output / f"{item.name}.annotated.mp4",
+        tubes,
+        top_classes=classes,
+        max_frames=found.scored.num_frames,
+    )
+    plot_tubes(
+        output / f"{item.name}.tubes.png",
+        tubes,
+        width=found.scored.width,
+        height=found.scored.height,
+        num_frames=found.scored.num_frames,
+        fps=found.scored.fps,
+        title=item.name,
+    )
+    found.timings.draw = time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    sys.exit(main())
