@@ -19,9 +19,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from linking.files import replace_when_whole
+from linking.geometry import box_areas
 from video.datasets import LabelledVideo, resized_annotation
 from video.frames import open_video
 
+INVISIBLE = 0.02
+"""Less than this share of an actor's box is too little to show that there is one."""
 LAYOUT = 1
 """Version of the cache files; a cache of another version is made again."""
 
@@ -228,47 +231,65 @@ def _window(
     frames: ActorFrames,
     index: int,
     canvas: tuple[int, int],
-    zoom_range: tuple[float, float],
+    zoom: tuple[float, float],
     config: AugmentConfig,
     rng: np.random.Generator,
 ) -> tuple[Tensor, np.ndarray]:
-    """A window of the frame, scaled to ``canvas``; what lies outside of the frame is grey."""
+    """A window of the frame scaled to ``canvas``, (3, *canvas) uint8, and its actors; grey outside of the frame."""
     picture, actors = frames.picture(index), frames.actors(index)
     height, width = picture.shape[:2]
-    fit = min(canvas[0] / height, canvas[1] / width)
-    want_empty = rng.random() < config.empty
-    low, high = zoom_range
-    for attempt in range(12):
-        zoom = fit * (np.exp(rng.uniform(np.log(low), np.log(high))) if attempt < 11 else 1.0)
-        if want_empty and attempt < 11:
-            zoom *= 2
-        stretch = np.exp(rng.uniform(-1, 1) * np.log(config.aspect)) if attempt < 11 else 1.0
-        window_h, window_w = canvas[0] / zoom, canvas[1] / (zoom * stretch)
-        # Any place where the smaller of the two lies inside the larger.
-        top = (height - window_h) * rng.random()
-        left = (width - window_w) * rng.random()
-        seen = np.clip(actors, [left, top] * 2, [left + window_w, top + window_h] * 2)
-        share = (seen[:, 2] - seen[:, 0]) * (seen[:, 3] - seen[:, 1])
-        share = share / ((actors[:, 2] - actors[:, 0]) * (actors[:, 3] - actors[:, 1]))
-        if want_empty and (share < 0.02).all():
-            break
-        if not want_empty and ((share >= config.min_visible) | (share < 0.02)).all() and share.max(initial=0) > 0.02:
-            break
-    scale_y, scale_x = canvas[0] / window_h, canvas[1] / window_w
+    left, top, right, bottom = _choose_window((height, width), actors, canvas, zoom, config, rng)
+    scale_y, scale_x = canvas[0] / (bottom - top), canvas[1] / (right - left)
     y1, x1 = max(0, round(top)), max(0, round(left))
-    y2, x2 = min(height, round(top + window_h)), min(width, round(left + window_w))
-    out_y1, out_x1 = round((y1 - top) * scale_y), round((x1 - left) * scale_x)
-    out_y1, out_x1 = min(max(out_y1, 0), canvas[0] - 1), min(max(out_x1, 0), canvas[1] - 1)
+    y2, x2 = min(height, round(bottom)), min(width, round(right))
+    out_y1 = min(max(round((y1 - top) * scale_y), 0), canvas[0] - 1)
+    out_x1 = min(max(round((x1 - left) * scale_x), 0), canvas[1] - 1)
     out_y2 = min(max(round((y2 - top) * scale_y), out_y1 + 1), canvas[0])
     out_x2 = min(max(round((x2 - left) * scale_x), out_x1 + 1), canvas[1])
     # .copy(): the memory map is read-only, which torch does not know how to express
     source = torch.from_numpy(picture[y1:y2, x1:x2].copy()).permute(2, 0, 1)
     out = torch.full((3, *canvas), 114, dtype=torch.uint8)
     out[:, out_y1:out_y2, out_x1:out_x2] = resized(source, (out_y2 - out_y1, out_x2 - out_x1))
-    boxes = (actors[share >= 0.02] - np.array([left, top] * 2, np.float32)) * np.array(
-        [scale_x, scale_y] * 2, np.float32
-    )
-    return out, clip_boxes(boxes.astype(np.float32), *canvas)
+    seen = actors[visible_share(actors, (left, top, right, bottom)) >= INVISIBLE]
+    scale = np.array([scale_x, scale_y] * 2, np.float32)
+    return out, clip_boxes((seen - np.array([left, top] * 2, np.float32)) * scale, *canvas)
+
+
+def _choose_window(
+    size: tuple[int, int],
+    actors: np.ndarray,
+    canvas: tuple[int, int],
+    zoom: tuple[float, float],
+    config: AugmentConfig,
+    rng: np.random.Generator,
+) -> tuple[float, float, float, float]:
+    """x1 y1 x2 y2 of a window with the canvas' shape in a frame of ``size``; it may reach beyond the frame."""
+    height, width = size
+    fit = min(canvas[0] / height, canvas[1] / width)
+    want_empty = rng.random() < config.empty
+    for _ in range(11):
+        magnification = fit * np.exp(rng.uniform(*np.log(zoom))) * (2 if want_empty else 1)
+        stretch = np.exp(rng.uniform(-1, 1) * np.log(config.aspect))
+        window_h, window_w = canvas[0] / magnification, canvas[1] / (magnification * stretch)
+        # Any place where the smaller of the two, window and frame, lies inside the larger.
+        top, left = (height - window_h) * rng.random(), (width - window_w) * rng.random()
+        window = left, top, left + window_w, top + window_h
+        share = visible_share(actors, window)
+        hidden = share < INVISIBLE
+        if want_empty and hidden.all():
+            return window
+        if not want_empty and not hidden.all() and (hidden | (share >= config.min_visible)).all():
+            return window
+    window_h, window_w = canvas[0] / fit, canvas[1] / fit  # no luck: the whole frame
+    top, left = (height - window_h) * rng.random(), (width - window_w) * rng.random()
+    return left, top, left + window_w, top + window_h
+
+
+def visible_share(boxes: np.ndarray, window: tuple[float, float, float, float]) -> np.ndarray:
+    """(n,) share of the area of each box (n, 4) that lies inside the window."""
+    x1, y1, x2, y2 = window
+    seen = np.clip(boxes, [x1, y1, x1, y1], [x2, y2, x2, y2])
+    return box_areas(seen) / box_areas(boxes)
 
 
 def _recoloured(picture: Tensor, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
