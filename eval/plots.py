@@ -37,32 +37,58 @@ def plot_tubes(
     fps: float | None = None,
     title: str = "",
 ) -> None:
-    """Draw ``tubes`` as coloured bodies over time and ``ground_truth`` as dashed grey wires; save to ``path``.
+    """Save the figure of ``tube_figure`` as PNG (200 dpi), PDF or SVG, as the suffix of ``path`` says.
 
-    The suffix chooses PNG (200 dpi), PDF or SVG. ``width``, ``height`` (pixels) and ``num_frames`` set the ends of the
-    axes; without them the boxes do. ``fps`` adds seconds to the time axis. Interpolated parts of a tube (boxes without
-    a score inside a scored tube) are paler. Colours are those of the annotated video. ValueError for another suffix.
+    The same tubes give the same file, byte for byte. ValueError for another suffix.
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise ValueError(
             f"{path}: figures are written as {', '.join(FORMATS)}, not {path.suffix or 'without suffix'}"
         )
-    truth = ground_truth or ()
     # TrueType keeps the text of PDFs searchable and editable
-    with mpl.rc_context({"pdf.fonttype": 42, "font.size": 9, "svg.hashsalt": "tubes"}):
-        figure = Figure(figsize=(8.6, 4.1))
-        axes = figure.add_axes((0.0, -0.02, 0.67, 1.02), projection="3d")
-        _set_axes(axes, [*tubes, *truth], width, height, num_frames, fps)
-        for tube in truth:
-            _draw_wires(axes, tube)
-        for tube in tubes:
-            _draw_body(axes, tube)
-        _add_legend(figure, tubes, truth)
-        if title:
-            figure.text(0.02, 0.965, title, fontsize=10, weight="bold", va="top", parse_math=False)
+    with mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "tubes"}):
+        figure = tube_figure(
+            tubes,
+            ground_truth=ground_truth,
+            width=width,
+            height=height,
+            num_frames=num_frames,
+            fps=fps,
+            title=title,
+        )
         with replace_when_whole(path) as temporary:
             figure.savefig(temporary, dpi=200, metadata=_undated(path.suffix.lower()))
+
+
+def tube_figure(
+    tubes: Sequence[Tube],
+    *,
+    ground_truth: Sequence[Tube] | None = None,
+    width: float | None = None,
+    height: float | None = None,
+    num_frames: int | None = None,
+    fps: float | None = None,
+    title: str = "",
+) -> Figure:
+    """``tubes`` as coloured bodies over time, ``ground_truth`` as dashed grey wires.
+
+    ``width``, ``height`` (pixels) and ``num_frames`` set the ends of the axes; without them the boxes do. ``fps`` adds
+    seconds to the time axis. Interpolated parts of a tube (boxes without a score inside a scored tube) are paler.
+    Colours are those of the annotated video.
+    """
+    truth = ground_truth or ()
+    figure = Figure(figsize=(8.6, 4.1))
+    axes = figure.add_axes((0.0, -0.02, 0.67, 1.02), projection="3d")
+    _set_axes(axes, [*tubes, *truth], width, height, num_frames, fps)
+    for tube in truth:
+        _draw_wires(axes, tube)
+    for tube in tubes:
+        _draw_body(axes, tube)
+    _add_legend(figure, tubes, truth)
+    if title:
+        figure.text(0.02, 0.965, title, fontsize=10, weight="bold", va="top", parse_math=False)
+    return figure
 
 
 def _draw_body(axes: Any, tube: Tube) -> None:
@@ -145,6 +171,8 @@ def _set_axes(
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.zaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.tick_params(labelsize=8)
+    for label in (axes.xaxis.label, axes.yaxis.label, axes.zaxis.label):
+        label.set_size(9)
     if fps:
         axes.xaxis.set_major_formatter(lambda frame, _: f"{frame:g}\n{frame / fps:.1f} s")
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):

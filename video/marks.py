@@ -16,7 +16,8 @@ from linking.colours import text_colour
 Colour = tuple[int, int, int]
 Area = tuple[float, float, float, float]
 
-_HALO = (0, 0, 0)  # lines carry a dark rim, so that light colours show on light pictures
+_RIM = (0, 0, 0)  # lines carry a dark rim, so that light colours show on light pictures
+_QUIET_PLATE = (40, 42, 46)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,20 +62,22 @@ def shortened(text: str, letters: ImageFont.FreeTypeFont, width: float) -> str:
 
 
 def draw_marks(picture: Image.Image, marks: Sequence[Mark], *, scale: float = 1.0) -> None:
-    """Draw onto ``picture``; boxes are multiplied by ``scale`` first. Later marks lie on top, text above all."""
+    """Draw onto ``picture``; boxes are multiplied by ``scale`` first. Thin marks lie below the others, text on top."""
     drawing = ImageDraw.Draw(picture)
-    line = max(2, round(picture.height / 240))
-    corners = [_visible(mark.box, scale, picture.size) for mark in marks]
-    for mark, box in zip(marks, corners):
-        if box is not None:
-            width = max(1, line // 2) if mark.thin else line
-            dash = 4 * line if mark.dashed else None
-            _rectangle(drawing, _grown(box, 1), _HALO, width + 2, dash)
-            _rectangle(drawing, box, mark.colour, width, dash)
+    line = max(3, round(picture.height / 180))
+    placed = [(mark, _visible(mark.box, scale, picture.size)) for mark in marks]
+    shown = [(mark, box) for mark, box in placed if box is not None]
+    for mark, box in sorted(shown, key=lambda pair: not pair[0].thin):
+        width = max(1, line // 2) if mark.thin else line
+        dash = 4 * line if mark.dashed else None
+        # a rim outside; thin lines need it on both sides to show on light ground
+        _rectangle(drawing, _grown(box, 1), _RIM, width + (2 if mark.thin else 1), dash)
+        _rectangle(drawing, box, mark.colour, width, dash)
     letters = font(text_size(picture.height))
     taken: list[Area] = []
-    for mark, box in zip(marks, corners):
-        if box is not None and mark.text:
+    # thin marks take the places that are left
+    for mark, box in sorted(shown, key=lambda pair: pair[0].thin):
+        if mark.text:
             taken.append(_label(drawing, mark, box, letters, taken, picture.size))
 
 
@@ -118,28 +121,25 @@ def _label(
     text = shortened(mark.text, letters, size[0] - 2 * padding)
     ascent, descent = letters.getmetrics()
     width, height = letters.getlength(text) + 2 * padding, float(ascent + descent + padding)
-    place = _free_place(box, width, height, taken, size)
-    drawing.rectangle(place, fill=mark.colour, outline=_HALO)
-    drawing.text(
-        (place[0] + padding, place[1] + padding // 2), text, font=letters, fill=text_colour(mark.colour)
-    )
+    plate, ink = (_QUIET_PLATE, mark.colour) if mark.thin else (mark.colour, text_colour(mark.colour))
+    place = _free_place(box, width, height, taken, size, below=mark.thin)
+    drawing.rectangle(place, fill=plate, outline=_RIM)
+    drawing.text((place[0] + padding, place[1] + padding // 2), text, font=letters, fill=ink)
     return place
 
 
-def _free_place(box: Area, width: float, height: float, taken: Sequence[Area], size: tuple[int, int]) -> Area:
-    """A place near ``box`` inside the picture: above it, below it, inside, then wherever least is covered."""
+def _free_place(
+    box: Area, width: float, height: float, taken: Sequence[Area], size: tuple[int, int], *, below: bool
+) -> Area:
+    """A place near ``box`` inside the picture: outside at its corners, inside at them, further off."""
     x1, y1, x2, y2 = box
+    above, under = y1 - height, y2 + 1
+    first, second = (under, above) if below else (above, under)
+    right = x2 - width
     corners = [
-        (x1, y1 - height),
-        (x2 - width, y1 - height),
-        (x1, y2 + 1),
-        (x2 - width, y2 + 1),
-        (x1, y1),
-        (x1, y2 - height),
-        (x2 - width, y1),
-        (x1, y1 + height),
-        (x1, y1 - 2 * height),
-        (x1, y2 + height),
+        *((x1, first), (right, first), (x1, second), (right, second)),
+        *((x1, y1), (x1, y2 - height), (right, y1), (right, y2 - height)),
+        *((x1, above - height), (x1, under + height), (x1, y1 + height), (x1, y2 - 2 * height)),
     ]
     best, least = None, float("inf")
     for left, top in corners:

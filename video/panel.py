@@ -19,6 +19,8 @@ class PanelEntry:
 
     colour: Colour
     title: str
+    note: str
+    """Smaller, at the right of the title."""
     classes: tuple[tuple[str, float], ...]
     """(label, score), best first; NaN where there is no score. Bars show 0..1."""
 
@@ -78,8 +80,11 @@ class Panel:
         left, right = margin, self.width - margin
         drawing.rectangle((left, top + 0.35 * size, left + 0.8 * size, top + 1.15 * size), fill=entry.colour)
         bold = font(size, bold=True)
-        title = shortened(entry.title, bold, right - left - 1.4 * size)
-        drawing.text((left + 1.3 * size, top + 0.15 * size), title, font=bold, fill=_INK)
+        drawing.text((left + 1.2 * size, top + 0.15 * size), entry.title, font=bold, fill=_INK)
+        small = font(round(0.85 * size))
+        room = right - left - 1.8 * size - bold.getlength(entry.title)
+        note = shortened(entry.note, small, room)
+        drawing.text((right - small.getlength(note), top + 0.3 * size), note, font=small, fill=_DIM)
         for row, (label, score) in enumerate(entry.classes[:classes]):
             y = top + size * (1.6 + 1.75 * row)
             number = "–" if math.isnan(score) else f"{score:.2f}"

@@ -14,7 +14,7 @@ from video.source import VideoError, VideoSource
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 _EXIF_ORIENTATION = 0x0112
-_LYING = range(5, 9)  # EXIF orientations that exchange width and height
+_UPRIGHT, _LYING = 1, range(5, 9)  # the latter exchange width and height
 
 
 def picture_paths(folder: Path) -> list[Path]:
@@ -28,7 +28,8 @@ def read_picture(path: Path, *, max_pixels: int) -> np.ndarray:
     try:
         with Image.open(path) as picture:
             _check_size(path, picture, max_pixels)
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+            turn = _orientation(picture) != _UPRIGHT
+            return np.asarray((ImageOps.exif_transpose(picture) if turn else picture).convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, VideoError):
             raise
@@ -77,10 +78,17 @@ def _upright_size(path: Path, max_pixels: int) -> tuple[int, int]:
         with Image.open(path) as picture:
             _check_size(path, picture, max_pixels)
             width, height = picture.size
-            lying = picture.getexif().get(_EXIF_ORIENTATION) in _LYING
+            lying = _orientation(picture) in _LYING
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise VideoError(f"{path}: cannot read this picture ({error}); replace or remove it") from error
     return (height, width) if lying else (width, height)
+
+
+def _orientation(picture: Image.Image) -> int:
+    """EXIF orientation by the header; of a PNG without one Pillow would decode all pixels to look behind them."""
+    if picture.format == "PNG" and "exif" not in picture.info:
+        return _UPRIGHT
+    return picture.getexif().get(_EXIF_ORIENTATION, _UPRIGHT)
 
 
 def _check_size(path: Path, picture: Image.Image, max_pixels: int) -> None:
