@@ -28,8 +28,7 @@ class TwoPathHead(nn.Module):
 
 
 class LocalHead(nn.Module):
-    """The one fully connected layer of a network without a global path: (B, C, T, H, W) -> (B,
-    num_classes)."""
+    """The one layer of a network without a global path: (B, C, T, H, W) -> (B, num_classes) logits."""
 
     def __init__(self, channels: int, num_classes: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -54,8 +53,7 @@ def two_path_loss(
 def class_scores(
     local_logits: Tensor, global_logits: Tensor | None = None, *, paths: Literal["local", "mean"] = "local"
 ) -> Tensor:
-    """(B, num_classes) probabilities in float32: softmax of the local path, or the mean of both paths'
-    softmaxes.
+    """(B, num_classes) float32 probabilities: softmax of the local path, or the mean of both softmaxes.
 
     The paper does not say which one its tables without the kernel classifier show; the authors' later code
     scores the local path only.

@@ -30,8 +30,7 @@ from torch import Tensor, nn
 TEMPORAL_STRIDE = 4
 """Input frames for one step of the local map at ``pool1_stride`` 2: twice 2x1x1 max pooling."""
 SPATIAL_STRIDE = 16
-"""Input pixels for one cell of the local map: the stem, res3, res4 and res5 halve; there is no spatial
-pooling."""
+"""Input pixels for one cell of the local map: the stem, res3, res4 and res5 halve the size."""
 
 CHANNELS_OF_INPUT = {"rgb": 3, "flow": 2}
 
@@ -49,21 +48,17 @@ class LGD3DConfig:
     expansion: int = 4
     """Width of a unit divided by the width of its 1x3x3 and 3x1x1 convolutions."""
     block: Literal["lgd", "v1", "v2", "none"] = "lgd"
-    """Eq. 2 and 3; block_v1 of Eq. 8; block_v2 of Eq. 9; or the plain P3D-A baseline without a global
-    path."""
+    """"lgd": Eq. 2 and 3; "v1": Eq. 8; "v2": Eq. 9; "none": the P3D-A baseline without a global path."""
     rank_divisor: int | None = 16
     """Rank of every W is its output width over this; None: full matrices (section 3.2)."""
     order: Literal["paper", "authors2021"] = "paper"
-    """"authors2021" updates g before x in each block, as the authors' later PyTorch code does; same
-    parameters."""
+    """"authors2021" updates g before x in each block, as later code of the authors does; same parameters."""
     stride_on: Literal["3x3", "1x1"] = "3x3"
-    """Which convolution of a unit takes the spatial stride; "3x3" is where torchvision's ImageNet weights
-    expect it."""
+    """Which convolution takes the spatial stride of a unit; torchvision's ImageNet weights expect "3x3"."""
     pool1_stride: int = 2
     """Temporal stride of pool1; 4 for the 128-frame network of section 5.4."""
     bias: bool = False
-    """Biases in the factors of W. The paper starts them at zero; without them W^{xg} = 0 is the plain network
-    exactly."""
+    """Biases in the factors of W; the paper starts all biases at zero."""
     input: Literal["rgb", "flow"] = "rgb"
     """"rgb": three channels; "flow": x and y displacement, two."""
 
@@ -138,10 +133,10 @@ def lgd3d_small(**changes: Any) -> LGD3DConfig:
 class LGD3D(nn.Module):
     """Clips (B, C, T, H, W), float, normalised, to a local map and a global vector.
 
-    Returns ``local`` (B, C', T', H', W') >= 0 with C' = ``config.out_channels``, T' = T/4, H' = H/16, W' =
-    W/16 (spatial sizes round up, time rounds down), and ``global_`` (B, C') >= 0. With ``block`` "v1" or
-    "none" the global vector is the mean of the local map. Initialisation is torch's default: call a function
-    of ``recognition.initialise`` next.
+    Returns ``local`` (B, C', T', H', W') >= 0 with C' = ``config.out_channels``, H' = H/16 and W' = W/16
+    rounded up, T' = T/4 rounded down, and ``global_`` (B, C') >= 0. With ``block`` "v1" or "none" the global
+    vector is the mean of the local map. The start is torch's default: call a function of
+    ``recognition.initialise`` next. Raises ValueError for clips of a wrong shape or too few frames.
     """
 
     def __init__(self, config: LGD3DConfig) -> None:
@@ -177,16 +172,14 @@ class LGD3D(nn.Module):
 
 
 class LGDBlock(nn.Module):
-    """One step of the recursion: Eq. 2 and 3 ("lgd"), Eq. 8 ("v1"), Eq. 9 ("v2") or a plain residual unit
-    ("none")."""
+    """One step of the recursion, in the form that ``config.block`` names."""
 
     def __init__(self, config: LGD3DConfig, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
         self.block = config.block
         self.global_first = config.order == "authors2021"
         self.unit = P3DUnit(in_channels, channels, config.expansion, stride, config.stride_on)
-        # In the paper's order the block still sees the g of the previous width; in the other one g widens
-        # first.
+        # In the paper's order x is updated with the g of the previous width; in the other g widens first.
         seen = channels if self.global_first else in_channels
         pooled = in_channels if self.global_first else channels
         if config.block != "none":
@@ -298,8 +291,7 @@ class PointwiseConv(nn.Conv2d):
 
 
 class LowRankLinear(nn.Module):
-    """W = W1 W2 of section 3.2: ``inner`` (W2) to ``rank`` numbers, ``outer`` (W1) from them, nothing
-    between."""
+    """W = W1 W2 of section 3.2: ``inner`` is W2, ``outer`` is W1, and no non-linearity stands between."""
 
     def __init__(self, in_features: int, out_features: int, rank: int, bias: bool) -> None:
         super().__init__()
@@ -332,8 +324,7 @@ def mean_of_clip(frames: Tensor, num_clips: int) -> Tensor:
 
 
 def up_sample(vectors: Tensor, frames: Tensor) -> Tensor:
-    """US of Eq. 2: (B, C) -> (B*T, C, 1, 1), one copy a frame, which broadcasts over ``frames`` (B*T, C, H,
-    W)."""
+    """US of Eq. 2: (B, C) -> (B*T, C, 1, 1), which broadcasts over ``frames`` (B*T, C, H, W)."""
     return vectors.repeat_interleave(len(frames) // len(vectors), dim=0)[:, :, None, None]
 
 
@@ -347,8 +338,7 @@ def max_pool_time(frames: Tensor, num_clips: int, stride: int) -> Tensor:
 
 
 def _rows_of_time(frames: Tensor, num_clips: int) -> Tensor:
-    """(B*T, C, H, W) -> (B, C, T, H*W); in channels_last memory both are the same numbers in the same
-    places."""
+    """(B*T, C, H, W) -> (B, C, T, H*W); a view, and channels_last again, if ``frames`` is channels_last."""
     positions = frames.permute(0, 2, 3, 1).flatten(1, 2)  # (B*T, H*W, C)
     return positions.unflatten(0, (num_clips, -1)).permute(0, 3, 1, 2)
 

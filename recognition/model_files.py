@@ -1,8 +1,8 @@
 """Model files: one .safetensors whose header holds all that is needed to rebuild and use the network.
 
-The header carries JSON texts under ``config``, ``class_names``, ``preprocessing`` and ``provenance``, beside
-``kind`` (what sort of network it is), ``format_version`` and ``written_by``. Loading never runs code from the
-file, never skips a key, and refuses what does not fit with one line that names the file.
+The header's only key, ``lgd``, holds a JSON object: ``kind`` (what sort of network it is), ``config``,
+``class_names``, ``preprocessing``, ``provenance``, ``format_version`` and ``written_by``. Loading never runs code
+from the file, never skips a key, and refuses what does not fit with one line that names the file.
 """
 
 from __future__ import annotations
@@ -99,8 +99,7 @@ def save_model(
 
 
 def load_model(path: str | os.PathLike[str], kind: str) -> ModelFile:
-    """Read a file written by :func:`save_model`; ModelFileError unless it is whole, of this ``kind`` and
-    finite."""
+    """Read a file of :func:`save_model`; ModelFileError unless it is whole, of this ``kind`` and finite."""
     path = Path(path)
     header, state = _read(path)
     missing = [key for key in ("format_version", "kind") if key not in header]
@@ -131,14 +130,15 @@ def load_model(path: str | os.PathLike[str], kind: str) -> ModelFile:
 
 
 def load_state_(net: nn.Module, model: ModelFile) -> None:
-    """Copy ``model.state`` into ``net``; ModelFileError, and an untouched net, unless every key and shape
-    fits."""
+    """Copy ``model.state`` into ``net``, as :func:`load_state_strictly_` does."""
     load_state_strictly_(net, model.state, str(model.path))
 
 
 def load_state_strictly_(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Copy ``state`` into ``net``; ModelFileError that begins with ``source`` unless every key and shape
-    fits and every weight is finite; then ``net`` is as it was."""
+    """Copy ``state`` into ``net``, or leave it as it was and raise a ModelFileError that begins with ``source``.
+
+    It raises unless every key has its place, every shape fits and every weight is finite.
+    """
     own = net.state_dict()
     missing = [name for name in own if name not in state]
     unexpected = [name for name in state if name not in own]
@@ -148,7 +148,7 @@ def load_state_strictly_(net: nn.Module, state: Mapping[str, Tensor], source: st
         if name in state and state[name].shape != own[name].shape
     ]
     complaints = [
-        f"{len(found)} {what} ({', '.join(found[:2])}{', ...' if len(found) > 2 else ''})"
+        f"{len(found)} {what} ({found[0]}{', ...' if len(found) > 1 else ''})"
         for what, found in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
         if found
     ]

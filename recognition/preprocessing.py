@@ -14,8 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Normalisation of RGB pixels, stored in the model file; the defaults are those of torchvision's ImageNet
-    weights."""
+    """Normalisation of RGB pixels, stored in the model file; the defaults are ImageNet's, as torchvision's."""
 
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     """Per channel, of pixels scaled to 0..1."""

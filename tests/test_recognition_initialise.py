@@ -233,7 +233,7 @@ def test_weights_that_do_not_fit_are_refused_and_the_net_stays_as_it_was(change,
 
 
 def test_a_deeper_network_is_refused(weights):
-    with pytest.raises(ModelFileError, match=r"\d+ missing \(res3.1.unit.conv1.weight, "):
+    with pytest.raises(ModelFileError, match=r"\d+ missing \(res3.1.unit.conv1.weight, \.\.\.\)"):
         load_imagenet_(LGD3D(LGD3DConfig(depths=(1, 2, 1, 1), expansion=16)), weights)
 
 
