@@ -27,8 +27,9 @@ from eval.thresholds import parse_ious
 from eval.tubes import protocol_box_iou
 from linking.records import VideoAnnotation
 
-_CHUNK = 2**20
-"""Pairs of boxes compared at a time."""
+_CHUNK = 2**17
+"""Detections looked at together: few enough for the temporary arrays to stay in the processor's cache."""
+_NOBODY = np.uint64(2**64 - 1)
 
 
 def frame_map(
@@ -66,31 +67,32 @@ def frame_map(
 
 
 def judge_boxes(
-    truth: FrameBoxes,
-    found: FrameBoxes,
-    num_classes: int,
-    thresholds: tuple[float, ...],
-    protocol: FrameProtocol,
+    truth: FrameBoxes, found: FrameBoxes, num_classes: int, thresholds: tuple[float, ...], protocol: FrameProtocol
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(classes, thresholds) AP, the same of recall, and (classes,) number of detections that were judged.
 
     AP is NaN for a class without ground truth where the protocol leaves it out; recall is NaN there always.
     """
-    if protocol.frames == "annotated":
-        found = found.select(_frame_numbers(truth, found)[1] >= 0)
     if protocol.box_nms is not None:
         found = found.select(_keep_after_nms(found, num_classes, protocol))
     truth = truth.select(np.lexsort((*truth.boxes.T[::-1], truth.frame, truth.video, truth.label)))
-    pairs = _pairs(truth, found, num_classes, protocol, thresholds[0])
-    hits = _hits(pairs, found, truth, thresholds, protocol)
-    keys = np.sort(_keys(found.label, found.scores))
+    pairs = _pairs(truth, found, num_classes, protocol.inclusive_pixels, thresholds[0])
+    keys = _keys(found.label, found.scores)
+    hits = _hits(pairs, found, keys, len(truth), thresholds, protocol)
+    if protocol.frames == "annotated":
+        # no detection that is left out here can have hit anything
+        judged = _annotated(truth, found)
+        keys[~judged] = _NOBODY
+        ranked = np.sort(keys[judged])
+    else:
+        ranked = np.sort(keys)
     counts = np.bincount(truth.label, minlength=num_classes)
-    ends = np.searchsorted(keys, np.arange(1, num_classes + 1).astype(np.uint64) << np.uint64(32))
+    ends = np.searchsorted(ranked, np.arange(1, num_classes + 1).astype(np.uint64) << np.uint64(32))
     starts = np.append(0, ends)[:-1]
     ap = np.zeros((num_classes, len(thresholds)))
     recall = np.full(ap.shape, np.nan)
-    everything = np.unique(np.concatenate(hits)) if hits else np.zeros(0, np.int64)
-    positions = _positions(everything, found, keys)
+    everything = np.unique(np.concatenate(hits))
+    positions = _positions(everything, found, keys, ranked)
     for t, hit in enumerate(hits):
         position, label = positions[np.searchsorted(everything, hit)], found.label[hit]
         for c in range(num_classes):
@@ -103,99 +105,144 @@ def judge_boxes(
     return ap, recall, ends - starts
 
 
-def _frame_numbers(truth: FrameBoxes, found: FrameBoxes) -> tuple[np.ndarray, np.ndarray, int]:
-    """Running numbers of the frames that hold ground truth: of each true box, of each detection (-1 where its
-    frame holds none), and how many there are."""
-    videos = int(max(truth.video.max(initial=-1), found.video.max(initial=-1))) + 1
-    length = np.zeros(videos, np.int64)
-    np.maximum.at(length, truth.video, truth.frame.astype(np.int64) + 1)
-    start = np.cumsum(length) - length
-    number = np.full(int(length.sum()) + 1, -1, np.int32)
-    at = start[truth.video] + truth.frame
-    number[at] = 0
-    annotated = np.flatnonzero(number == 0)
-    number[annotated] = np.arange(len(annotated))
-    # frames beyond the last one with ground truth are looked up in the spare cell at the end, which holds -1
-    beyond = found.frame >= length[found.video]
-    return number[at], number[np.where(beyond, -1, start[found.video] + found.frame)], len(annotated)
+class _AnnotatedFrames:
+    """Running numbers of the frames that hold boxes, for looking up the frames of other boxes."""
+
+    def __init__(self, truth: FrameBoxes, num_videos: int) -> None:
+        self.length = np.zeros(num_videos, np.int64)
+        np.maximum.at(self.length, truth.video, truth.frame.astype(np.int64) + 1)
+        self.start = np.cumsum(self.length) - self.length
+        total = int(self.length.sum())
+        annotated = np.zeros(total + 1, bool)
+        annotated[self.start[truth.video] + truth.frame] = True
+        self.count = int(annotated.sum())
+        self.number = np.full(total + 1, self.count, np.int32)
+        self.number[annotated] = np.arange(self.count)
+
+    def __call__(self, video: np.ndarray, frame: np.ndarray) -> np.ndarray:
+        """(n,) numbers from 0; ``count`` for frames that hold none."""
+        # frames beyond the last annotated one are looked up in the spare cell at the end
+        beyond = frame >= self.length[video]
+        return self.number[np.where(beyond, -1, self.start[video] + frame)]
 
 
-def _pairs(truth: FrameBoxes, found: FrameBoxes, num_classes: int, protocol: FrameProtocol, lowest: float) -> Pairs:
-    """Overlaps of at least ``lowest`` between boxes of one video, frame and class."""
-    truth_frame, found_frame, num_frames = _frame_numbers(truth, found)
+def _numbering(truth: FrameBoxes, found: FrameBoxes) -> _AnnotatedFrames:
+    return _AnnotatedFrames(truth, int(max(truth.video.max(initial=-1), found.video.max(initial=-1))) + 1)
+
+
+def _chunks(n: int) -> list[slice]:
+    return [slice(i, min(i + _CHUNK, n)) for i in range(0, n, _CHUNK)]
+
+
+def _annotated(truth: FrameBoxes, found: FrameBoxes) -> np.ndarray:
+    """(n,) bool: detections in frames where the ground truth has a box of any class."""
+    numbering = _numbering(truth, found)
+    judged = np.empty(len(found), bool)
+    for part in _chunks(len(found)):
+        judged[part] = numbering(found.video[part], found.frame[part]) < numbering.count
+    return judged
+
+
+def _pairs(truth: FrameBoxes, found: FrameBoxes, num_classes: int, inclusive: bool, lowest: float) -> Pairs:
+    """Overlaps of at least ``lowest`` between boxes of one video, frame and class, by ascending detection."""
+    numbering = _numbering(truth, found)
     # a table with a cell per annotated frame and class: where its ground truth begins, once that is sorted by cell
-    at = truth_frame.astype(np.int64) * num_classes + truth.label
+    at = numbering(truth.video, truth.frame).astype(np.int64) * num_classes + truth.label
     by_cell = np.argsort(at, kind="stable")
-    begin = np.zeros(num_frames * num_classes + 1, np.int32)
-    np.cumsum(np.bincount(at, minlength=num_frames * num_classes), out=begin[1:])
-    inside = np.flatnonzero(found_frame >= 0)
-    cell = found_frame[inside].astype(np.int64) * num_classes + found.label[inside]
-    first = begin[cell]
-    number = begin[cell + 1] - first
-    some = np.flatnonzero(number)
-    inside, first, number = inside[some], first[some], number[some]
-    parts = []
-    for piece in np.array_split(np.arange(len(inside)), len(inside) // _CHUNK + 1):
-        detection = np.repeat(inside[piece], number[piece])
-        within = np.arange(len(detection)) - np.repeat(np.cumsum(number[piece]) - number[piece], number[piece])
-        candidate = by_cell[np.repeat(first[piece], number[piece]) + within]
-        overlap = protocol_box_iou(truth.boxes[candidate], found.boxes[detection], protocol.inclusive_pixels)
+    cells = (numbering.count + 1) * num_classes
+    begin = np.zeros(cells + 1, np.int32)
+    np.cumsum(np.bincount(at, minlength=cells), out=begin[1:])
+    occupied = np.diff(begin) > 0
+    parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
+    for part in _chunks(len(found)):
+        cell = numbering(found.video[part], found.frame[part]).astype(np.int64) * num_classes + found.label[part]
+        some = np.flatnonzero(occupied[cell])
+        first, number = begin[cell[some]], begin[cell[some] + 1] - begin[cell[some]]
+        detection = np.repeat(some + part.start, number)
+        within = np.arange(len(detection)) - np.repeat(np.cumsum(number) - number, number)
+        candidate = by_cell[np.repeat(first, number) + within]
+        overlap = protocol_box_iou(truth.boxes[candidate], found.boxes[detection], inclusive)
         near = overlap >= lowest
         parts.append((detection[near], candidate[near], overlap[near]))
     return Pairs(*(np.concatenate(columns) for columns in zip(*parts)))
 
 
 def _hits(
-    pairs: Pairs, found: FrameBoxes, truth: FrameBoxes, thresholds: tuple[float, ...], protocol: FrameProtocol
+    pairs: Pairs,
+    found: FrameBoxes,
+    keys: np.ndarray,
+    num_truths: int,
+    thresholds: tuple[float, ...],
+    protocol: FrameProtocol,
 ) -> list[np.ndarray]:
     """Per threshold, the indices of detections that claim a ground truth."""
-    some, compact = np.unique(pairs.detection, return_inverse=True)
-    pairs = Pairs(compact, pairs.ground_truth, pairs.overlap)
+    fresh = np.diff(pairs.detection, prepend=-1) > 0
+    some = pairs.detection[fresh]
+    compact = Pairs(np.cumsum(fresh) - 1, pairs.ground_truth, pairs.overlap)
     rank = np.empty(len(some), np.int64)
-    rank[_tie_order(found, some)] = np.arange(len(some))
-    claimed = claim(pairs, rank, len(truth), thresholds, protocol.hit, protocol.match)
+    rank[_rank_order(found, keys, some)] = np.arange(len(some))
+    claimed = claim(compact, rank, num_truths, thresholds, protocol.hit, protocol.match)
     return [some[row >= 0] for row in claimed]
 
 
 def _keys(label: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """(n,) uint64 numbers that ascend by class, and within a class by falling score."""
-    bits = (scores + np.float32(0)).view(np.uint32)  # adding 0 makes -0.0 equal to 0.0
-    falling = np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))
-    return (label.astype(np.uint64) << np.uint64(32)) | falling
+    keys = np.empty(len(scores), np.uint64)
+    for part in _chunks(len(scores)):
+        bits = (scores[part] + np.float32(0)).view(np.uint32)  # adding 0 makes -0.0 equal to 0.0
+        falling = np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))
+        keys[part] = (label[part].astype(np.uint64) << np.uint64(32)) | falling
+    return keys
 
 
-def _tie_order(found: FrameBoxes, index: np.ndarray) -> np.ndarray:
+def _rank_order(found: FrameBoxes, keys: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Order of detections ``index`` by class, falling score, video, frame, coordinates."""
-    some = found.select(index)
-    return np.lexsort((*some.boxes.T[::-1], some.frame, some.video, _keys(some.label, some.scores)))
+    own = keys[index]
+    order = np.argsort(own, kind="stable")
+    same = own[order[1:]] == own[order[:-1]]
+    tied = np.flatnonzero(np.append(same, False) | np.append(False, same)[: len(order)])
+    if len(tied):
+        rivals = order[tied]
+        some = found.select(index[rivals])
+        order[tied] = rivals[np.lexsort((*some.boxes.T[::-1], some.frame, some.video, own[rivals]))]
+    return order
 
 
-def _positions(index: np.ndarray, found: FrameBoxes, keys: np.ndarray) -> np.ndarray:
-    """Position of detections ``index`` among all, in the order of _tie_order; ``keys``: everybody's, sorted."""
-    wanted = _keys(found.label[index], found.scores[index])
-    position = np.searchsorted(keys, wanted, side="left")
-    tied = np.searchsorted(keys, wanted, side="right") - position > 1
+def _positions(index: np.ndarray, found: FrameBoxes, keys: np.ndarray, ranked: np.ndarray) -> np.ndarray:
+    """Position of detections ``index`` (ascending) among all; ``ranked``: the keys of all, sorted."""
+    own = keys[index]
+    position = np.searchsorted(ranked, own, side="left")
+    tied = np.searchsorted(ranked, own, side="right") - position > 1
     if tied.any():
-        # only here do the detections that hit nothing need more than their scores
-        shared = np.unique(wanted[tied])
-        every = _keys(found.label, found.scores)
-        at = np.minimum(np.searchsorted(shared, every), len(shared) - 1)
-        rivals = np.flatnonzero(shared[at] == every)
-        rivals = rivals[_tie_order(found, rivals)]
-        rival_keys = every[rivals]
-        turn = np.arange(len(rivals)) - np.searchsorted(rival_keys, rival_keys, side="left")
-        turns = np.zeros(len(found), np.int64)
-        turns[rivals] = turn
-        position = position + np.where(tied, turns[index], 0)
+        # only here do detections that hit nothing need more than their score
+        rivals = _having(keys, np.unique(own[tied]))
+        rivals = rivals[_rank_order(found, keys, rivals)]
+        turn = np.arange(len(rivals)) - np.searchsorted(keys[rivals], keys[rivals], side="left")
+        by_index = np.argsort(rivals)
+        position[tied] += turn[by_index[np.searchsorted(rivals, index[tied], sorter=by_index)]]
     return position
+
+
+def _having(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Ascending indices of the keys that are among ``wanted`` (sorted), by way of a small table of hashes."""
+
+    def hashed(some: np.ndarray) -> np.ndarray:
+        return (some * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - 20)
+
+    maybe = np.zeros(2**20, bool)
+    maybe[hashed(wanted)] = True
+    found = [np.flatnonzero(maybe[hashed(keys[part])]) + part.start for part in _chunks(len(keys))]
+    index = np.concatenate(found) if found else np.zeros(0, np.int64)
+    return index[np.isin(keys[index], wanted)]
 
 
 def _keep_after_nms(found: FrameBoxes, num_classes: int, protocol: FrameProtocol) -> np.ndarray:
     """Ascending indices of boxes that no better kept box of their frame and class overlaps too much."""
-    pairs = _pairs(found, found, num_classes, protocol, protocol.box_nms or 0.0)
-    above = passes(pairs.overlap, protocol.box_nms or 0.0, ">")
+    threshold = protocol.box_nms or 0.0
+    pairs = _pairs(found, found, num_classes, protocol.inclusive_pixels, threshold)
+    above = passes(pairs.overlap, threshold, ">")
     rank = np.empty(len(found), np.int64)
-    rank[_tie_order(found, np.arange(len(found)))] = np.arange(len(found))
+    rank[_rank_order(found, _keys(found.label, found.scores), np.arange(len(found)))] = np.arange(len(found))
     above &= rank[pairs.ground_truth] < rank[pairs.detection]
     worse, better = pairs.detection[above], pairs.ground_truth[above]
     dropped = np.zeros(len(found), bool)

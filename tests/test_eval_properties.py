@@ -39,7 +39,7 @@ def annotations(draw: st.DrawFn, min_tubes: int = 0) -> list[VideoAnnotation]:
 
 
 @given(annotations(1), annotations(), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_order_of_input_does_not_matter(truth, found, random) -> None:
     def shuffled(videos: list[VideoAnnotation]) -> list[VideoAnnotation]:
         mixed = [replace(v, tubes=random.sample(v.tubes, len(v.tubes))) for v in videos]
@@ -56,7 +56,7 @@ def test_order_of_input_does_not_matter(truth, found, random) -> None:
 
 
 @given(annotations(1), annotations())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_every_ap_lies_between_0_and_1_and_falls_with_the_threshold(truth, found) -> None:
     for name, protocol in VIDEO_PROTOCOLS.items():
         ap = video_map(truth, found, thresholds=IOUS, class_names=LABELS, protocol=name).ap_by_threshold
@@ -71,7 +71,7 @@ def test_every_ap_lies_between_0_and_1_and_falls_with_the_threshold(truth, found
 
 
 @given(annotations(1), annotations(), tubes())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_false_positive_of_the_lowest_score_never_raises_ap_under_the_envelope(truth, found, extra) -> None:
     far = extra.boxes + np.float32(1000)
     false = replace(extra, boxes=far, score=-1.0, scores=np.full(len(far), -1.0), id=99)
@@ -89,7 +89,7 @@ def test_a_false_positive_of_the_lowest_score_never_raises_ap_under_the_envelope
 
 
 @given(annotations(1), annotations(), tubes(), st.sampled_from([-1.0, 0.3, 0.6, 2.0]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_false_positive_of_any_score_never_raises_ap_under_the_envelope(truth, found, extra, score) -> None:
     far = extra.boxes + np.float32(1000)
     false = replace(extra, boxes=far, score=score, scores=np.full(len(far), score), id=99)
