@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -84,30 +85,36 @@ def cpu(task: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
+def bench_tubes(videos: int, repeats: int) -> None:
+    truth, found = make_tubes(videos)
+    true, detected = (sum(len(video.tubes) for video in side) for side in (truth, found))
+    boxes = sum(len(tube) for video in found for tube in video.tubes)
+    print(f"video-mAP: {videos} videos, {true} true, {detected} detected tubes, {boxes} boxes")
+    six = cpu(partial(video_map, truth, found, thresholds=SIX), repeats)
+    nineteen = cpu(partial(video_map, truth, found, thresholds=NINETEEN), repeats)
+    print(f"  6 thresholds {six:.3f} s, 19 thresholds {nineteen:.3f} s ({nineteen / six:.2f} times)")
+    for name in VIDEO_PROTOCOLS:
+        seconds = cpu(partial(video_map, truth, found, thresholds=SIX, protocol=name), repeats)
+        print(f"  {name:14} {seconds:.3f} s")
+
+
+def bench_boxes(frames: int, repeats: int) -> None:
+    truth, found = make_boxes(frames, 10)
+    print(f"frame-mAP: {frames} frames, {len(found)} detections")
+    for name, protocol in FRAME_PROTOCOLS.items():
+        if protocol.box_nms is None:
+            seconds = cpu(partial(judge_boxes, truth, found, len(CLASSES), (0.5,), protocol), repeats)
+            print(f"  {name:14} {seconds:.3f} s, {seconds / len(found) * 1e6:.3f} us a detection")
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, default=914)
     parser.add_argument("--frames", type=int, default=40_000, help="of frame-mAP (240 detections in each)")
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args(argv)
-    truth, found = make_tubes(args.videos)
-    tubes = sum(len(video.tubes) for video in found)
-    boxes = sum(len(tube) for video in found for tube in video.tubes)
-    print(f"video-mAP: {args.videos} videos, {sum(len(v.tubes) for v in truth)} true, {tubes} detected tubes,"
-          f" {boxes} boxes")  # fmt: skip
-    six = cpu(lambda: video_map(truth, found, thresholds=SIX), args.repeats)
-    nineteen = cpu(lambda: video_map(truth, found, thresholds=NINETEEN), args.repeats)
-    print(f"  6 thresholds {six:.3f} s, 19 thresholds {nineteen:.3f} s ({nineteen / six:.2f} times)")
-    for name in VIDEO_PROTOCOLS:
-        seconds = cpu(lambda name=name: video_map(truth, found, thresholds=SIX, protocol=name), args.repeats)
-        print(f"  {name:14} {seconds:.3f} s")
-    del truth, found
-    true_boxes, found_boxes = make_boxes(args.frames, 10)
-    print(f"frame-mAP: {args.frames} frames, {len(found_boxes)} detections")
-    for name, protocol in FRAME_PROTOCOLS.items():
-        if protocol.box_nms is None:
-            seconds = cpu(lambda rules=protocol: judge_boxes(true_boxes, found_boxes, 24, (0.5,), rules), args.repeats)
-            print(f"  {name:14} {seconds:.3f} s, {seconds / len(found_boxes) * 1e6:.3f} us a detection")
+    bench_tubes(args.videos, args.repeats)
+    bench_boxes(args.frames, args.repeats)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory with all data: {peak:.0f} MiB")
     return 0
