@@ -97,8 +97,7 @@ def _draw_body(axes: Any, tube: Tube) -> None:
     scores = np.asarray(tube.scores)
     guessed = np.isnan(scores) & ~np.isnan(scores).all()
     for run in _runs(tube):
-        places = run[np.unique(np.linspace(0, len(run) - 1, _MAX_SLICES).round().astype(int))]
-        corners = _corners(tube, places)  # (slices, 4, 3)
+        places, corners = _slices(tube, run)
         following = np.roll(corners, -1, axis=1)
         walls = np.stack([corners[:-1], following[:-1], following[1:], corners[1:]], axis=2).reshape(-1, 4, 3)
         pale = (guessed[places[:-1]] | guessed[places[1:]]).repeat(4)
@@ -114,8 +113,7 @@ def _draw_body(axes: Any, tube: Tube) -> None:
 
 def _draw_wires(axes: Any, tube: Tube) -> None:
     for run in _runs(tube):
-        places = run[np.unique(np.linspace(0, len(run) - 1, _MAX_SLICES).round().astype(int))]
-        corners = _corners(tube, places)
+        _, corners = _slices(tube, run)
         lines = [corners[:, corner] for corner in range(4)]
         lines += [np.concatenate([end, end[:1]]) for end in corners[[0, -1]]]
         _add(axes, Line3DCollection(lines, colors=_TRUTH_GREY, linewidths=0.9, linestyles=_DASHES))
@@ -131,20 +129,15 @@ def _runs(tube: Tube) -> list[np.ndarray]:
     return np.split(np.arange(len(tube)), np.flatnonzero(np.diff(tube.frames) > 1) + 1)
 
 
-def _corners(tube: Tube, places: np.ndarray) -> np.ndarray:
-    """(slices, 4, 3): time, x, y of the corners, once around. A frame lasts until the next one begins."""
-    x1, y1, x2, y2 = tube.boxes[places].T
-    time = tube.frames[places].astype(float)
+def _slices(tube: Tube, run: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cross-sections along a run: their places (n,) in the tube, and corners (n, 4, 3) as time, x, y, once around."""
+    places = run[np.unique(np.linspace(0, len(run) - 1, _MAX_SLICES).round().astype(int))]
+    times = tube.frames[places].astype(float)
     if len(places) == 1:  # a single frame is drawn as long as it lasts
-        return np.repeat(_corners_at(time, x1, y1, x2, y2), 2, axis=0) + np.array([[[0, 0, 0]], [[1, 0, 0]]])
-    return _corners_at(time, x1, y1, x2, y2)
-
-
-def _corners_at(
-    time: np.ndarray, x1: np.ndarray, y1: np.ndarray, x2: np.ndarray, y2: np.ndarray
-) -> np.ndarray:
+        places, times = np.repeat(places, 2), times + np.array([0.0, 1.0])
+    x1, y1, x2, y2 = tube.boxes[places].T
     around = ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
-    return np.stack([np.stack([time, x, y], axis=1) for x, y in around], axis=1)
+    return places, np.stack([np.stack([times, x, y], axis=1) for x, y in around], axis=1)
 
 
 def _set_axes(

@@ -1,0 +1,73 @@
+import math
+
+import numpy as np
+import pytest
+
+from linking.actors import group_by_actor
+from linking.records import NO_SCORE, Tube
+
+
+def still(label: str, score: float, number: int, *, first: int = 0, frames: int = 10, x: float = 0) -> Tube:
+    """A box of 10 x 10 that stays at ``x``."""
+    boxes = np.tile(np.float32([x, 0, x + 10, 10]), (frames, 1))
+    return Tube(
+        label, np.arange(first, first + frames), boxes, np.full(frames, score, np.float32), score, number
+    )
+
+
+def shown(tubes: list[Tube], **options: float) -> list[tuple[int, list[str]]]:
+    return [
+        (actor.tube.id, [label for label, _ in actor.classes]) for actor in group_by_actor(tubes, **options)
+    ]
+
+
+def test_an_actor_is_shown_once_with_its_classes_best_first() -> None:
+    tubes = [still("walk", 0.3, 1), still("run", 0.6, 2), still("jump", 0.1, 3)]
+    assert shown(tubes) == [(2, ["run", "walk", "jump"])]
+    assert group_by_actor(tubes)[0].classes == (("run", 0.6), ("walk", 0.3), ("jump", 0.1))
+
+
+def test_three_classes_are_kept_unless_told_otherwise() -> None:
+    tubes = [
+        still(label, score, k)
+        for k, (label, score) in enumerate([("a", 0.4), ("b", 0.3), ("c", 0.2), ("d", 0.1)])
+    ]
+    assert shown(tubes) == [(0, ["a", "b", "c"])]
+    assert shown(tubes, count=1) == [(0, ["a"])]
+
+
+def test_two_tubes_of_one_class_are_two_actors_even_in_the_same_place() -> None:
+    assert shown([still("fence", 0.9, 1), still("fence", 0.8, 2)]) == [(1, ["fence"]), (2, ["fence"])]
+
+
+@pytest.mark.parametrize(
+    ("x", "together"),
+    [
+        pytest.param(3, True, id="IoU 7/13 is above a half"),
+        pytest.param(4, False, id="IoU 6/14 is below a half"),
+    ],
+)
+def test_actors_are_told_apart_by_place(x: float, together: bool) -> None:
+    assert len(shown([still("run", 0.9, 1), still("walk", 0.5, 2, x=x)])) == (1 if together else 2)
+
+
+@pytest.mark.parametrize(
+    ("first", "together"),
+    [
+        pytest.param(5, True, id="5 of 10 frames shared"),
+        pytest.param(6, False, id="4 of 10 frames shared"),
+        pytest.param(10, False, id="one action after the other"),
+    ],
+)
+def test_actions_at_other_times_are_shown_by_themselves(first: int, together: bool) -> None:
+    assert len(shown([still("run", 0.9, 1), still("walk", 0.5, 2, first=first)])) == (1 if together else 2)
+
+
+def test_tubes_without_scores_come_last_and_ties_go_by_id() -> None:
+    tubes = [still("a", NO_SCORE, 1), still("b", 0.5, 7, x=50), still("c", 0.5, 3, x=90)]
+    assert [number for number, _ in shown(tubes)] == [3, 7, 1]
+    assert math.isnan(group_by_actor(tubes)[2].classes[0][1])
+
+
+def test_nothing_gives_nothing() -> None:
+    assert group_by_actor([]) == []
