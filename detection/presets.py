@@ -28,12 +28,12 @@ def small() -> ScorerRecipe:
             num_classes=1, backbone=lgd3d_small(widths=(32, 96, 256, 512), stem_width=12), short_side=112
         ),
         train=TrainConfig(
-            epochs=60,
+            epochs=55,
             optimizer="adamw",
-            learning_rate=1e-3,
+            learning_rate=3e-3,
             weight_decay=0.05,
             label_smoothing=0.1,
-            clips=ClipConfig(height=112, width=144),
+            clips=ClipConfig(height=96, width=128),
         ),
     )
 
@@ -48,9 +48,10 @@ def tiny() -> ScorerRecipe:
             dropout=0.2,
         ),
         train=TrainConfig(
-            epochs=12,
+            epochs=40,
             optimizer="adamw",
-            learning_rate=2e-3,
+            learning_rate=4e-3,
+            warmup_epochs=0.5,
             weight_decay=0.02,
             clips=ClipConfig(height=96, width=128, augment=AugmentConfig(colour=0.2)),
         ),
