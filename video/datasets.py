@@ -233,9 +233,7 @@ def _on_disk(folder: Path, annotations: Sequence[VideoAnnotation]) -> tuple[Labe
 
 
 def find_video(folder: Path, name: str) -> Path | None:
-    """The file or image folder of the video ``name`` (``class/clip``, as annotated) under ``folder``, if
-    there is one.
-    """
+    """The file or image folder of the video ``name`` (``class/clip``, as annotated) under ``folder``, or None."""
     if not is_video_name(name):
         return None
     # Some copies put all videos into one folder, without the classes.
@@ -302,7 +300,5 @@ def fold(dataset: Dataset, index: int, count: int, seed: int = 0) -> tuple[Datas
 
 
 def _labels(videos: Sequence[LabelledVideo]) -> list[str]:
-    """The classes of some videos, each counted once a video; a video without any counts as a class of its
-    own.
-    """
+    """The classes of some videos, each counted once a video; having none counts as a class of its own."""
     return [label for video in videos for label in video.annotation.labels or [""]]

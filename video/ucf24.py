@@ -21,9 +21,7 @@ from video.names import is_video_name
 from video.pickles import load_pickle
 
 WIDTH, HEIGHT = 320, 240
-"""Pixels of every UCF101 video, which the annotation does not say. Copies of other sizes need scaled
-boxes.
-"""
+"""Pixels of every UCF101 video, which the annotation does not say. Copies of other sizes need scaled boxes."""
 
 
 class Ucf24Error(ValueError):
@@ -88,9 +86,7 @@ def parse_ucf24(data: Any, path: Path) -> Ucf24Annotation:
 
 
 def read_test_list(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Names of the videos in ``testlist01.txt``: ``Class/v_Class_g01_c01``, one a line, with or without a
-    suffix.
-    """
+    """Names of the videos in ``testlist01.txt``: ``Class/v_Class_g01_c01`` a line, with or without a suffix."""
     path = Path(path)
     try:
         lines = path.read_text("utf-8").splitlines()
