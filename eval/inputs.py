@@ -6,7 +6,7 @@ A silent mismatch of names is the commonest cause of a wrong number, so it is an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -58,7 +58,7 @@ def video_index(
     warnings = []
     if unknown:
         text = f"{len(unknown)} of {len(detected.videos)} videos with detections are unknown to the ground truth: "
-        text += f"{unknown[0][:70]!r}{nearest_hint(unknown[0], list(index))}"
+        text += matching_names(unknown, list(index)) or f"{unknown[0][:70]!r}{nearest_hint(unknown[0], list(index))}"
         if not ignore_unknown:
             raise EvaluationError(f"{text}; correct the names, or leave such videos out on purpose")
         warnings.append(f"{text}; they were left out")
@@ -90,6 +90,33 @@ def class_list(
         f"{sum(others.values())} detections of {len(others)} classes that are not judged were left out: "
         f"{first[:60]!r}{nearest_hint(first, classes)}"
     ]
+
+
+_SPELLINGS: dict[str, Callable[[str], str]] = {
+    "without suffix": lambda name: name.rsplit(".", 1)[0],
+    "without folder": lambda name: name.rsplit("/", 1)[-1],
+    "without folder and suffix": lambda name: name.rsplit("/", 1)[-1].rsplit(".", 1)[0],
+    "without regard to capitals, spaces, - and _": lambda name: "".join(c for c in name.casefold() if c not in " -_"),
+}
+
+
+def matching_names(unknown: Sequence[str], known: Sequence[str]) -> str:
+    """How most of the unknown names could be meant: ``'a.avi' and 'a' agree without suffix (12 of 12 names do)``.
+
+    Empty where no way of spelling makes at least half of them known, each name by itself.
+    """
+    best = ""
+    most = max(len(unknown) / 2, 1)
+    for way, spell in _SPELLINGS.items():
+        respelled: dict[str, list[str]] = {}
+        for name in known:
+            respelled.setdefault(spell(name), []).append(name)
+        pairs = [(name, respelled[spell(name)][0]) for name in unknown if len(respelled.get(spell(name), ())) == 1]
+        if len(pairs) >= most:
+            name, meant = pairs[0]
+            best = f"{name[:70]!r} and {meant[:70]!r} agree {way} ({len(pairs)} of {len(unknown)} names do)"
+            most = len(pairs) + 1
+    return best
 
 
 def nearest_hint(name: str, known: Sequence[str]) -> str:

@@ -142,7 +142,7 @@ def test_bad_input_is_one_line_and_leaves_no_file(tmp_path: Path) -> None:
     found = write(tmp_path / "found.csv", VideoAnnotation("a.mp4", [replace(tube(score=1))]))
     out = tmp_path / "result.json"
     message = refused("--ground-truth", truth, "--detections", found, "--json", out)
-    assert "'a.mp4', nearest 'a'" in message
+    assert "'a.mp4' and 'a' agree without suffix (1 of 1 names do)" in message
     assert not out.exists()
     (tmp_path / "bad.pkl").write_bytes(b"not a pickle")
     assert "bad.pkl" in refused("--ground-truth", tmp_path / "bad.pkl", "--detections", found)
