@@ -56,7 +56,6 @@ def main(argv: list[str] | None = None) -> int:
     from tqdm import tqdm
 
     from video.puppets import PRESETS, for_layout, generate, write_demo
-    from video.source import VideoError
 
     try:
         if args.demo is not None:
@@ -84,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
                 bar.update(done - bar.n)
 
             counts = generate(args.output, config, overwrite=args.overwrite, progress=show)
-    except (ValueError, VideoError) as error:
+    except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(
