@@ -91,7 +91,7 @@ def checked(table: pd.DataFrame, place: Callable[[int], str], name: str) -> pd.D
             "tube_score": tube_scores,
         }
     )
-    result.reset_index(drop=True, inplace=True)
+    result = result.reset_index(drop=True)
     result.attrs = dict(table.attrs)
     _refuse_contradictions(result, has_tube, refuse)
     return result

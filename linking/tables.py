@@ -207,7 +207,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
             table = pd.read_csv(
                 path,
                 dtype={"video": "str", "label": "str", **dict.fromkeys(numeric, "float64")},
-                na_values={column: [""] for column in numeric},
+                # names may be "nan", numbers may not: as an empty cell it is refused by its place
+                na_values={column: ["", "nan", "NaN", "NAN"] for column in numeric},
                 **options,
                 **_EXACT_FLOATS,
             )

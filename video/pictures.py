@@ -29,7 +29,7 @@ def read_picture(path: Path, *, max_pixels: int) -> np.ndarray:
         with Image.open(path) as picture:
             _check_size(path, picture, max_pixels)
             turn = _orientation(picture) != _UPRIGHT
-            return np.asarray((ImageOps.exif_transpose(picture) if turn else picture).convert("RGB"))
+            return np.array((ImageOps.exif_transpose(picture) if turn else picture).convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, VideoError):
             raise
