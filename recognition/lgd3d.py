@@ -27,8 +27,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-TEMPORAL_STRIDE = 4
-"""Input frames for one step of the local map at ``pool1_stride`` 2: twice 2x1x1 max pooling."""
 SPATIAL_STRIDE = 16
 """Input pixels for one cell of the local map: the stem, res3, res4 and res5 halve the size."""
 
