@@ -29,6 +29,7 @@ def small() -> ScorerRecipe:
         ),
         train=TrainConfig(
             epochs=55,
+            batch_clips=4,
             optimizer="adamw",
             learning_rate=3e-3,
             weight_decay=0.05,
@@ -45,12 +46,13 @@ def tiny() -> ScorerRecipe:
             num_classes=1,
             backbone=lgd3d_small(depths=(1, 1, 1, 1), widths=(32, 64, 128, 256), stem_width=8),
             short_side=96,
-            dropout=0.2,
+            dropout=0.0,
         ),
         train=TrainConfig(
             epochs=40,
+            batch_clips=4,
             optimizer="adamw",
-            learning_rate=4e-3,
+            learning_rate=3e-3,
             warmup_epochs=0.5,
             weight_decay=0.02,
             clips=ClipConfig(height=96, width=128, augment=AugmentConfig(colour=0.2)),

@@ -89,7 +89,9 @@ def run(args: argparse.Namespace) -> int:
     from detection.scorer import load_scorer
     from linking.scores import write_scores
     from linking.settings import read_settings, with_settings
+    from recognition.memory import reuse_large_blocks
 
+    reuse_large_blocks()
     from_table = args.proposals.endswith(TABLE_SUFFIXES)
     config = with_settings(DetectConfig(), _settings(args, read_settings(args.config, args.set), from_table))
     device = args.device

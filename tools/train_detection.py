@@ -73,11 +73,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from detection.validate_scorer import validate_scorer
     from linking.files import replace_when_whole
     from linking.settings import SettingsError, read_settings, with_settings
+    from recognition.memory import reuse_large_blocks
     from recognition.model_files import load_model, save_model
     from recognition.preprocessing import Preprocessing
     from video.datasets import fold, open_dataset
     from video.mixing import mix
 
+    reuse_large_blocks()
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.preset not in PRESETS:
