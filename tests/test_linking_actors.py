@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from linking.actors import group_by_actor
-from linking.records import NO_SCORE, Tube
+from linking.actors import classes_of, group_by_actor
+from linking.records import NO_SCORE, Detections, Tube
+from linking.scores import ScoredVideo
 
 
 def still(label: str, score: float, number: int, *, first: int = 0, frames: int = 10, x: float = 0) -> Tube:
@@ -71,3 +72,30 @@ def test_tubes_without_scores_come_last_and_ties_go_by_id() -> None:
 
 def test_nothing_gives_nothing() -> None:
     assert group_by_actor([]) == []
+
+
+def scored_video() -> ScoredVideo:
+    """Three frames with two people, at x = 0 and x = 50, and scores for run, walk and jump."""
+    boxes = np.float32([[0, 0, 10, 10], [50, 0, 60, 10]])
+    left = [[0.2, 0.8, 0.1], [0.4, 0.6, 0.0], [0.9, 0.0, 0.0]]
+    detections = [
+        Detections(k, boxes, np.ones(2, np.float32), np.float32([scores, [0, 0, 1]]))
+        for k, scores in enumerate(left)
+    ]
+    return ScoredVideo("v", ("run", "walk", "jump"), tuple(detections), 100, 100, 25.0)
+
+
+def test_classes_of_a_tube_are_mean_scores_of_its_own_boxes() -> None:
+    classes = classes_of(still("walk", 0.7, 1, frames=2), scored_video())
+    assert [label for label, _ in classes] == ["walk", "run", "jump"]
+    assert [score for _, score in classes] == pytest.approx([(0.8 + 0.6) / 2, (0.2 + 0.4) / 2, 0.1 / 2])
+    assert classes_of(still("jump", 0.7, 1, frames=2, x=48), scored_video(), count=1) == (("jump", 1.0),)
+
+
+def test_interpolated_boxes_do_not_count() -> None:
+    tube = still("walk", 0.7, 1, frames=3)
+    scores = np.array([0.7, 0.7, NO_SCORE])
+    known = Tube(tube.label, tube.frames, tube.boxes, scores, 0.7, 1)
+    assert classes_of(known, scored_video())[0] == ("walk", pytest.approx(0.7))
+    unknown = Tube(tube.label, tube.frames, tube.boxes)
+    assert classes_of(unknown, scored_video()) == ()
