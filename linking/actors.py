@@ -59,7 +59,7 @@ def classes_of(tube: Tube, scored: ScoredVideo, *, count: int = 3) -> tuple[tupl
             rows.append(np.asarray(found.class_scores)[nearest])
     if not rows:
         return ()
-    means = np.mean(rows, axis=0, dtype=np.float64)
+    means = np.stack(rows).mean(axis=0, dtype=np.float64)
     return tuple((scored.class_names[k], float(means[k])) for k in np.argsort(-means, kind="stable")[:count])
 
 
