@@ -133,23 +133,27 @@ class _Proposals:
         self.waiting: list[tuple[int, np.ndarray, bool]] = []
         self.previous: tuple[int, np.ndarray] | None = None
         self.last_key: Detections | None = None
+        self.last_asked = -1
         self.next_key = 0
 
     def add(self, index: int, frame: np.ndarray, *, is_cut: bool) -> list[Detections]:
-        if is_cut and self.previous is not None and (not self.waiting or self.waiting[-1][0] < self.previous[0]):
+        if is_cut and self.previous is not None and self.previous[0] > self.last_asked:
             # boxes are not carried across a cut: both sides of it become key frames
-            self.waiting.append((*self.previous, False))
+            self._ask(*self.previous, is_cut=False)
         if index == self.next_key or is_cut:
-            self.waiting.append((index, frame, is_cut))
+            self._ask(index, frame, is_cut=is_cut)
             self.next_key = index + self.config.proposal_stride
         self.previous = (index, frame)
         return self._propose() if len(self.waiting) >= self.config.batch_frames else []
 
     def finish(self) -> list[Detections]:
-        seen = self.waiting[-1][0] if self.waiting else self.last_key.frame if self.last_key else -1
-        if self.previous is not None and self.previous[0] > seen:
-            self.waiting.append((*self.previous, False))
+        if self.previous is not None and self.previous[0] > self.last_asked:
+            self._ask(*self.previous, is_cut=False)
         return self._propose()
+
+    def _ask(self, index: int, frame: np.ndarray, *, is_cut: bool) -> None:
+        self.waiting.append((index, frame, is_cut))
+        self.last_asked = index
 
     def _propose(self) -> list[Detections]:
         if not self.waiting:

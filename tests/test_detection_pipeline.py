@@ -136,6 +136,19 @@ def test_frames_without_boxes_run_no_network(scorer: LoadedScorer) -> None:
     assert (timings.frames, timings.key_frames, timings.clips, timings.boxes) == (9, 9, 0, 0)
 
 
+@pytest.mark.parametrize("count", [4, 5, 8])
+def test_an_empty_last_frame_is_answered_once(scorer: LoadedScorer, count: int) -> None:
+    """An empty Detections is falsy, which once made the last frame be asked for a second time."""
+
+    class Beginning(OneBox):
+        def propose(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[Detections]:
+            found = super().propose(frames, indices)
+            return [d if d.frame < 2 else Detections(d.frame, np.zeros((0, 4)), np.zeros(0)) for d in found]
+
+    scored = run(scorer, pictures(count), replace(CONFIG, batch_frames=4), Beginning())
+    assert [len(d) for d in scored.detections] == [1, 1] + [0] * (count - 2)
+
+
 def test_the_best_boxes_are_scored_and_weighted_by_the_actor_score(scorer: LoadedScorer) -> None:
     class Many:
         def propose(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[Detections]:
