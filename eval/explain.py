@@ -18,8 +18,10 @@ from eval.protocols import VIDEO_PROTOCOLS
 from eval.tubes import candidate_pairs, overlap_parts, tube_set
 from linking.records import Tube, VideoAnnotation
 
-_CLEARLY_BETTER = 0.1
-"""Mean overlap by which another reading of the boxes must win to be named."""
+_CLEARLY_BETTER, _WORTH_NAMING = 0.1, 0.2
+"""Mean overlap by which another reading of the boxes must win, and which it must reach, to be named."""
+_ENOUGH_TUBES = 8
+"""From fewer than this many tubes a side no scale is guessed."""
 _SHIFT_SHARE, _SHIFT_GAIN = 0.8, 0.005
 """A shift by one frame moves overlaps little, but if it is the truth it raises nearly all of them."""
 
@@ -187,7 +189,8 @@ def _readings(
 def _resolution(truth: Sequence[VideoAnnotation], found: Sequence[VideoAnnotation]) -> np.ndarray:
     """(2,) factors in x and y that bring the detections to the size of the ground truth.
 
-    From the sizes of the videos where both sides know them, else from where boxes lie on the average.
+    From the sizes of the videos where both sides know them, else from where boxes lie on the average; 1 where there
+    are so few that any factor would fit.
     """
     both = [(a, b) for a, b in zip(truth, found) if a.width and a.height and b.width and b.height]
     if both:
@@ -196,6 +199,8 @@ def _resolution(truth: Sequence[VideoAnnotation], found: Sequence[VideoAnnotatio
         np.concatenate([(t.boxes[:, :2] + t.boxes[:, 2:]).mean(axis=0, keepdims=True) for a in side for t in a.tubes])
         for side in (truth, found)
     ]
+    if min(len(side) for side in centres) < _ENOUGH_TUBES:
+        return np.ones(2)
     one, other = (np.median(np.maximum(side, 1e-6), axis=0) for side in centres)
     return one / other
 
@@ -233,7 +238,7 @@ def _verdict(
     """The sentence, and whether it names a mistake in the input."""
     plain = overlap["as it stands"]
     best = max(overlap, key=lambda reading: overlap[reading])
-    if overlap[best] > plain + _CLEARLY_BETTER:
+    if overlap[best] > max(plain + _CLEARLY_BETTER, _WORTH_NAMING):
         hint = " Is a frame counted from 1?" if best in shifts else ""
         said = f"{best}, they overlap the ground truth by {overlap[best]:.2f} on the average, not {plain:.2f}."
         return said + hint, True

@@ -122,8 +122,8 @@ def class_table(judgement: Judgement) -> str:
     return pd.concat(parts, axis=1).to_string(float_format=lambda value: f"{value:.2f}", na_rep="-")
 
 
-def protocol_table(judgements: Sequence[Judgement]) -> str:
-    """Text: a row per protocol with mAP in percent, the spread (largest minus smallest) below."""
+def summary_table(judgements: Sequence[Judgement]) -> pd.DataFrame:
+    """A row per protocol with mAP in percent; of several, the spread (largest minus smallest) below."""
     rows = {}
     for judgement in judgements:
         video = {} if judgement.video is None else judgement.video.mean
@@ -135,4 +135,9 @@ def protocol_table(judgements: Sequence[Judgement]) -> str:
     if len(table) > 1:
         table.loc["spread"] = table.max() - table.min()
     table.index.name = "protocol"
-    return table.to_string(float_format=lambda value: f"{value:.2f}", na_rep="-")
+    return table
+
+
+def protocol_table(judgements: Sequence[Judgement]) -> str:
+    """Text: the summary table."""
+    return summary_table(judgements).to_string(float_format=lambda value: f"{value:.2f}", na_rep="-")

@@ -85,34 +85,45 @@ def judge_tubes(
     found = tube_set(detections, index, classes)
     found = found.select(np.flatnonzero(found.label >= 0))
     found = found.select(keep_after_nms(found, rules))
-    order = _ranked(found, rules)
+    order = ranked(found, rules)
     rank = np.empty(len(found), np.int64)
     rank[order] = np.arange(len(found))
     pairs = tube_overlaps(truth, found, rules, at_least=ious.values[0])
     claimed = claim(pairs, rank, len(truth), ious.values, rules.hit, rules.match)
-
     counts = np.bincount(truth.label, minlength=len(classes))
     detected = np.bincount(found.label, minlength=len(classes))
-    ends = np.cumsum(detected)
-    hits = claimed[:, order] >= 0
-    ap = np.zeros((len(classes), len(ious.values)))
-    recall = np.full(ap.shape, np.nan)
-    for c, (end, number, positives) in enumerate(zip(ends, detected, counts)):
-        for t in range(len(ious.values)):
-            ranks = np.flatnonzero(hits[t, end - number : end]) + 1
-            if positives:
-                ap[c, t] = average_precision(ranks, int(positives), rules.precision, rules.recall_padding)
-                recall[c, t] = len(ranks) / positives
-            elif rules.empty_class == "skip":
-                ap[c, t] = np.nan
+    ap, recall = class_average_precisions(claimed[:, order] >= 0, found.label[order], counts, rules)
     result = MapResult(rules, ious, classes, ap, recall, counts, detected, len(index), tuple(warnings))
     return result, TubeVerdicts(truth, found, order, claimed, tuple(index))
 
 
-def _ranked(tubes: TubeSet, protocol: VideoProtocol) -> np.ndarray:
+def ranked(tubes: TubeSet, protocol: VideoProtocol) -> np.ndarray:
     """Indices by class, then falling score; equal scores by video, then tube id, which is the order of the set."""
     if not protocol.single_precision:
         return np.lexsort((np.arange(len(tubes)), -tubes.score, tubes.label))
     # the published file rounds scores when it ranks across videos, but not when it ranks within a video
     rounded = tubes.score.astype(np.float32)
     return np.lexsort((np.arange(len(tubes)), -tubes.score, tubes.video, -rounded, tubes.label))
+
+
+def class_average_precisions(
+    hits: np.ndarray, label: np.ndarray, num_ground_truth: np.ndarray, protocol: VideoProtocol
+) -> tuple[np.ndarray, np.ndarray]:
+    """(classes, thresholds) AP and recall, both float64.
+
+    ``hits``: (thresholds, n) bool, of detections in the order of ``ranked``; ``label``: (n,) their classes;
+    ``num_ground_truth``: (classes,). Without ground truth AP is 0, or NaN where the protocol leaves the class out,
+    and recall is NaN.
+    """
+    ap = np.zeros((len(num_ground_truth), len(hits)))
+    recall = np.full(ap.shape, np.nan)
+    ends = np.searchsorted(label, np.arange(len(num_ground_truth)), side="right")
+    for c, (start, end, positives) in enumerate(zip(np.append(0, ends), ends, num_ground_truth.tolist())):
+        for t, row in enumerate(hits):
+            if positives:
+                ranks = np.flatnonzero(row[start:end]) + 1
+                ap[c, t] = average_precision(ranks, positives, protocol.precision, protocol.recall_padding)
+                recall[c, t] = len(ranks) / positives
+            elif protocol.empty_class == "skip":
+                ap[c, t] = np.nan
+    return ap, recall

@@ -135,3 +135,9 @@ def test_a_reading_that_makes_no_boxes_is_passed_over() -> None:
     tiny = boxes(lambda b: np.float32([0.5, 0.5, 0.6, 0.6]) + 0 * b)
     huge = boxes(lambda b: np.float32([2**24, 2**24, 2**24 + 2, 2**24 + 2]) + 0 * b)
     assert "lie elsewhere" in diagnose(tiny, huge).verdict
+
+
+def test_no_scale_is_guessed_from_a_single_tube() -> None:
+    lone = [replace(made_up()[0], tubes=made_up()[0].tubes[:1], width=None, height=None)]
+    elsewhere = [replace(a, tubes=[replace(t, boxes=t.boxes * np.float32(0.3)) for t in a.tubes]) for a in lone]
+    assert "lie elsewhere" in diagnose(lone, elsewhere).verdict

@@ -2,9 +2,12 @@
 
 import json
 import pickle
+import runpy
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +30,10 @@ def write(path: Path, *annotations: VideoAnnotation) -> Path:
 
 
 def evaluate(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(TOOL), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    """The script's own main, in this process: starting Python anew for every run would take most of the time."""
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as error:
+        code = runpy.run_path(str(TOOL))["main"]([str(argument) for argument in arguments])
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), error.getvalue())
 
 
 def refused(*arguments: object) -> str:
@@ -62,6 +67,25 @@ def test_json_holds_each_protocol_and_where_it_came_from(tmp_path: Path) -> None
     assert provenance["judged"]["saha"] == {"tubes": 1, "boxes": 4}
     assert "spread" in done.stdout
     assert "saha, video-mAP:" in done.stdout
+
+
+def test_details_are_printed_and_written_on_request_and_a_zero_unasked(tmp_path: Path) -> None:
+    truth = write(tmp_path / "truth.csv", VideoAnnotation("a", [tube()]), VideoAnnotation("b", [tube()]))
+    found = write(tmp_path / "found.csv", VideoAnnotation("a", [tube(box=(5, 20, 15, 30), score=0.9)]))
+    out, report = tmp_path / "result.json", tmp_path / "report.html"
+    done = evaluate(
+        *("--ground-truth", truth, "--detections", found, "--iou", "0.5", "--json", out, "--report", report),
+        *("--errors", "--confidence", "--ceilings", "--tracking"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "diagnosis: the detections lie elsewhere" in done.stdout
+    result = json.loads(out.read_text())
+    assert result["errors"]["counts"]["run"]["background"] == 1
+    assert result["confidence"]["0.5"]["mean"] == {"low": 0, "value": 0, "high": 0}
+    assert result["ceilings"]["perfect linking"]["0.5"] == 0
+    assert result["tracking"]["with labels"]["MOTA"] == 1 - (4 + 8) / 8
+    assert "lie elsewhere" in result["diagnosis"]["verdict"]
+    assert report.read_text().startswith("<!doctype html>")
 
 
 def test_a_table_of_loose_boxes_gets_frame_map_only(tmp_path: Path) -> None:
@@ -148,6 +172,16 @@ def test_bad_input_is_one_line_and_leaves_no_file(tmp_path: Path) -> None:
     assert "bad.pkl" in refused("--ground-truth", tmp_path / "bad.pkl", "--detections", found)
     assert "missing.csv" in refused("--ground-truth", tmp_path / "missing.csv", "--detections", found)
     assert "known: saha" in refused("--ground-truth", truth, "--detections", found, "--protocol", "best")
+
+
+def test_started_as_a_program_it_ends_with_the_code_of_its_outcome(tmp_path: Path) -> None:
+    truth = write(tmp_path / "truth.csv", VideoAnnotation("a", [tube()]))
+    found = write(tmp_path / "found.csv", VideoAnnotation("a", [tube(score=0.9)]))
+    for last, code in ((found, 0), (tmp_path / "missing.csv", 2)):
+        command = [sys.executable, str(TOOL), "--ground-truth", str(truth), "--detections", str(last)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == code
+        assert "Traceback" not in done.stderr
 
 
 def test_help_starts_with_an_example_and_imports_nothing_heavy() -> None:

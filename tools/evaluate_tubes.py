@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--ignore-unknown-videos", action="store_true", help="leave out detections in videos without ground truth"
     )
+    details = parser.add_argument_group("details (video tubes of one split, first protocol)")
+    details.add_argument("--diagnose", action="store_true", help="why is it so low? (a zero is diagnosed anyway)")
+    details.add_argument("--confidence", action="store_true", help="95 %% intervals, by drawing the videos again")
+    details.add_argument("--errors", action="store_true", help="where the points are lost, by class and reason")
+    details.add_argument("--ceilings", action="store_true", help="what perfect labels, trimming, linking would give")
+    details.add_argument("--tracking", action="store_true", help="IDF1, MOTA, switches (slow on large sets)")
+    details.add_argument("--detail-iou", type=float, default=0.5, metavar="IOU", help="for --errors and the curves")
+    details.add_argument("--report", type=Path, metavar="FILE.html", help="all of it, but --tracking, as one page")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers, 0..1, with their provenance")
     return parser.parse_args(argv)
 
@@ -76,21 +84,13 @@ def evaluate(args: argparse.Namespace) -> int:
     names = list(PROTOCOL_NAMES) if args.protocol == "all" else [args.protocol]
     rules = [protocols_of(name) for name in names]
     truth = read_ground_truth(args)
+    ious = args.iou or truth.ious
+    options = {"class_names": truth.class_names, "ignore_unknown_videos": args.ignore_unknown_videos}
     tables = read_detections(args)
     by_split = []
     for number, videos in enumerate(truth.parts):
         table = only_this_part(tables[min(number, len(tables) - 1)], videos, truth.known)
-        by_split.append(
-            judge(
-                videos,
-                table,
-                protocols=names,
-                ious=args.iou or truth.ious,
-                frame_ious=args.frame_iou,
-                class_names=truth.class_names,
-                ignore_unknown_videos=args.ignore_unknown_videos,
-            )
-        )
+        by_split.append(judge(videos, table, protocols=names, ious=ious, frame_ious=args.frame_iou, **options))
     judgements = by_split[0] if len(by_split) == 1 else mean_over_splits(by_split)
     for warning in judgements[0].warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -101,14 +101,73 @@ def evaluate(args: argparse.Namespace) -> int:
                     print(f"{name}, {kind}:", *(f"  {line}" for line in describe(protocol)), "", sep="\n")
     print(class_table(judgements[0]) if len(judgements) == 1 else protocol_table(judgements))
     print(f"\n{truth.description}, protocol {', '.join(names)}")
+    details = look_closer(args, truth, table, judgements[0], ious, options)
+    result = {
+        "protocols": {judgement.name: judgement.as_json() for judgement in judgements},
+        **({} if details is None else details.as_json()),
+        "provenance": provenance(args, truth, judgements, time.perf_counter() - started),
+    }
     if args.json:
-        result = {
-            "protocols": {judgement.name: judgement.as_json() for judgement in judgements},
-            "provenance": provenance(args, truth, judgements, time.perf_counter() - started),
-        }
         with replace_when_whole(args.json) as temporary:
             temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if args.report and details is not None:
+        with replace_when_whole(args.report) as temporary:
+            temporary.write_text(page(truth, judgements, details, result["provenance"]), encoding="utf-8")
     return 0
+
+
+def look_closer(
+    args: argparse.Namespace, truth: GroundTruth, table: Any, judgement: Any, ious: Any, options: dict[str, Any]
+) -> Any:
+    """Print the details that were asked for; a zero, or a sign of a mistake, is diagnosed unasked."""
+    from eval.errors import EvaluationError
+    from eval.examine import examine
+    from linking.tables import annotations_from_table
+
+    wanted = {part for part in ("confidence", "errors", "ceilings", "tracking") if getattr(args, part)}
+    if args.report:
+        wanted |= {"confidence", "errors", "ceilings", "curves"}
+    if judgement.video is None or len(truth.parts) > 1:
+        if wanted or args.diagnose:
+            raise EvaluationError("details need tubes, one split, and a protocol with a video-mAP")
+        return None
+    details = examine(
+        truth.parts[0],
+        annotations_from_table(table),
+        wanted | {"diagnosis"},
+        ious=ious,
+        iou=args.detail_iou,
+        protocol=judgement.name,
+        **options,
+    )
+    zero = max(judgement.video.mean.values()) == 0
+    diagnosis = details.diagnosis
+    if diagnosis is not None and diagnosis.suspicious and not (zero or args.diagnose):
+        print(f"warning: {diagnosis.verdict} (--diagnose says more)", file=sys.stderr)
+    if zero or args.diagnose:
+        print(f"\n{details.text()}")
+    elif wanted:
+        print(f"\n{replace(details, diagnosis=None).text()}")
+    return details
+
+
+def page(truth: GroundTruth, judgements: list[Any], details: Any, provenance: dict[str, Any]) -> str:
+    from eval.report import ReportParts, html_report
+
+    return html_report(
+        ReportParts(
+            f"Action tubes, {truth.description}",
+            judgements,
+            provenance,
+            details.iou,
+            details.verdicts,
+            details.intervals,
+            details.breakdown,
+            details.ceilings,
+            details.tracking,
+            details.diagnosis.text(),
+        )
+    )
 
 
 @dataclass(frozen=True)
