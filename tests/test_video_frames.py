@@ -163,6 +163,12 @@ def test_sound_alone_is_no_video(tmp_path: Path, name: str, codec: str) -> None:
     assert re.search("sound only|only audio", refusal(write_sound(tmp_path / name, codec)))
 
 
+def test_the_cover_of_a_song_is_no_video(tmp_path: Path) -> None:
+    Image.fromarray(numbered_frame(0)).save(tmp_path / "cover.jpg")
+    song = write_sound(tmp_path / "song.mp4", "aac", cover=(tmp_path / "cover.jpg").read_bytes())
+    assert "only audio" in refusal(song)
+
+
 def test_a_recording_without_its_index_is_named_so(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "x.mp4")
     path.write_bytes(path.read_bytes()[:-1500])

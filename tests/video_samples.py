@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 WIDTH, HEIGHT = 96, 64
 BITS, CELL = 8, 12  # the number stands in binary in cells along the upper edge
@@ -59,10 +60,14 @@ def write_numbered(
     return path
 
 
-def write_sound(path: Path, codec: str) -> Path:
-    """A second of silence."""
+def write_sound(path: Path, codec: str, *, cover: bytes | None = None) -> Path:
+    """A second of silence; ``cover`` is a JPEG picture that goes with it."""
     with av.open(str(path), "w") as output:
         stream = output.add_stream(codec, rate=44100)
+        if cover is not None:
+            picture = output.add_stream("mjpeg", rate=1)
+            picture.width, picture.height, picture.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+            picture.disposition = Disposition.attached_pic
         silence = av.AudioFrame.from_ndarray(np.zeros((2, 44100), np.float32), format="fltp", layout="stereo")
         silence.rate, silence.pts = 44100, 0
         context = stream.codec_context
@@ -72,4 +77,8 @@ def write_sound(path: Path, codec: str) -> Path:
         for piece in resampler.resample(silence):
             output.mux(stream.encode(piece))
         output.mux(stream.encode(None))
+        if cover is not None:
+            packet = av.Packet(cover)
+            packet.stream, packet.pts, packet.dts = picture, 0, 0
+            output.mux(packet)
     return path
