@@ -9,7 +9,7 @@ import numpy as np
 
 from linking.records import Detections
 
-PAIRS_AT_ONCE = 2**19
+PAIRS_AT_ONCE = 2**17
 """Box pairs compared in one go: a few arrays of this size fit into the cache."""
 
 
@@ -93,17 +93,18 @@ def with_last_pixel(boxes: np.ndarray) -> np.ndarray:
 
 
 def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(frames, n, m) float32 IoU of boxes (frames, n, 4) with (frames, m, 4); NaN where either is padding."""
-    ax1, ay1, ax2, ay2 = (a[:, :, None, k] for k in range(4))
-    bx1, by1, bx2, by2 = (b[:, None, :, k] for k in range(4))
-    width = np.minimum(ax2, bx2)
-    width -= np.maximum(ax1, bx1)
+    """(frames, n, m) float32 IoU of boxes (4, frames, n) with boxes (4, frames, m); NaN where either is padding."""
+    ax1, ay1, ax2, ay2 = a[:, :, :, None]
+    bx1, by1, bx2, by2 = b[:, :, None, :]
+    shared = np.minimum(ax2, bx2)
+    shared -= np.maximum(ax1, bx1)
     height = np.minimum(ay2, by2)
     height -= np.maximum(ay1, by1)
     # np.maximum keeps NaN, the mark of padding
-    shared = np.maximum(width, 0, out=width)
+    np.maximum(shared, 0, out=shared)
     shared *= np.maximum(height, 0, out=height)
-    union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - shared
+    union = np.add((ax2 - ax1) * (ay2 - ay1), (bx2 - bx1) * (by2 - by1), out=height)
+    union -= shared
     shared /= union
     return shared
 
@@ -116,8 +117,10 @@ def padded(start: np.ndarray, t0: int, t1: int) -> np.ndarray:
 
 
 def boxes_in(boxes: np.ndarray, slots: np.ndarray) -> np.ndarray:
-    """(frames, widest, 4) boxes at ``slots``, NaN at -1."""
-    return np.where(slots[:, :, None] >= 0, boxes[slots], np.float32(np.nan))
+    """(4, frames, widest) corners of the boxes at ``slots``, NaN at -1: side by side, which compares faster."""
+    corners = boxes.T[:, slots]
+    corners[:, slots < 0] = np.nan
+    return corners
 
 
 def frame_blocks(start: np.ndarray, reach: int, classes: int = 1) -> Iterator[tuple[int, int]]:

@@ -8,7 +8,7 @@ frames, several shots and actors that come and go are the rule in real video:
 
 - a path begins and ends anywhere, and breaks where no box overlaps enough, instead of jumping;
 - up to ``max_gap`` frames without a usable box are bridged; their boxes are interpolated, with score NaN;
-- boxes that overlap a taken path too much go with it, so its near-copies do not become tubes.
+- paths that are short or mostly gaps are dropped, so that noise does not become tubes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from linking.records import NO_SCORE, Detections, Tube
 class LinkConfig:
     """How boxes become tubes. "Saha" is the released code of the BMVC 2016 paper (``action_tubes/``)."""
 
-    score_threshold: float = 0.01
+    score_threshold: float = 0.05
     """A class ignores boxes scored below this. Saha: none. Singh et al. 2017: 0.001."""
     nms_iou: float = 0.3
     """A box goes when it overlaps a better one of its class and frame by more. Saha: 0.3."""
@@ -40,14 +40,14 @@ class LinkConfig:
     """Weight of the IoU of two boxes against the sum of their scores in the value of an edge. Saha: 1."""
     min_overlap: float = 0.2
     """Least IoU of two boxes that follow each other in a path, so that paths break at jumps. Saha: 0."""
-    max_gap: int = 5
+    max_gap: int = 10
     """Most frames without a box between two boxes of a path. Saha: 0; Singh: 3; ACT: 5."""
-    suppress_iou: float = 0.3
-    """Boxes overlapping a box of a taken path by more are not used by later paths; 1 keeps them. Saha: 1."""
     max_paths: int = 10
     """Most paths of a class at any one time. Saha: 3."""
     min_boxes: int = 8
     """Paths with fewer own (not interpolated) boxes are dropped. Singh: more than 3 boxes, 8 after trimming."""
+    min_coverage: float = 0.3
+    """Paths with own boxes in a smaller share of their frames are dropped: noise hops from gap to gap. Ours."""
     whole_video: bool = False
     """A path needs a box in every frame of the video. Saha: yes."""
     inclusive_pixels: bool = False
@@ -57,9 +57,9 @@ class LinkConfig:
     reading of the LGD paper, section 5.6."""
 
     def __post_init__(self) -> None:
-        for name in ("nms_iou", "min_overlap", "suppress_iou"):
+        for name in ("nms_iou", "min_overlap", "min_coverage"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is an IoU and must lie in 0..1, got {getattr(self, name)}")
+                raise ValueError(f"{name} is a share and must lie in 0..1, got {getattr(self, name)}")
         for name, least in (("top_boxes", 1), ("max_gap", 0), ("max_paths", 1), ("min_boxes", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
@@ -76,7 +76,6 @@ PAPER = LinkConfig(
     overlap_weight=1.0,
     min_overlap=0.0,
     max_gap=0,
-    suppress_iou=1.0,
     max_paths=3,
     min_boxes=1,
     whole_video=True,
@@ -138,20 +137,19 @@ def _tubes_of(candidates: Candidates, labels: Sequence[str], config: LinkConfig,
     candidates, mask = candidates.only(used), mask[used]
     graph = link_graph(
         candidates,
+        mask,
         max_gap=config.max_gap,
         min_overlap=config.min_overlap,
         inclusive_pixels=config.inclusive_pixels,
         nearest=None if config.whole_video else NEAREST,
         cuts=cuts,
     )
-    rules = PathRules(
-        config.overlap_weight, config.max_paths, config.min_boxes, config.suppress_iou, config.whole_video
-    )
-    paths = best_paths(candidates, graph, mask, rules)
+    rules = PathRules(config.overlap_weight, config.max_paths, config.min_boxes, config.whole_video)
     time = candidates.time
     tubes = []
-    for column, label in enumerate(labels):
-        found = [_tube(candidates, time, path, column, label) for path in paths[column]]
+    for column, (label, paths) in enumerate(zip(labels, best_paths(candidates, graph, mask, rules))):
+        kept = [path for path in paths if len(path) >= config.min_coverage * (time[path[-1]] - time[path[0]] + 1)]
+        found = [_tube(candidates, time, path, column, label) for path in kept]
         tubes += sorted(found, key=lambda tube: -tube.score)
     return tubes
 

@@ -18,17 +18,16 @@ class LinkGraph:
     """Edges sorted by the box they lead to; edge ``e`` goes from box ``source[e]`` to box ``target[e]``."""
 
     source: np.ndarray
-    """(edges,) int64."""
+    """(edges,) int32."""
     target: np.ndarray
-    """(edges,) int64, ascending."""
+    """(edges,) int32, ascending."""
     overlap: np.ndarray
     """(edges,) float32, IoU of the two boxes."""
-    first_edge: np.ndarray
-    """(boxes + 1,) int64: edges ``first_edge[i]`` to ``first_edge[i + 1]`` lead to box ``i``."""
 
 
 def link_graph(
     candidates: Candidates,
+    usable: np.ndarray,
     *,
     max_gap: int,
     min_overlap: float,
@@ -38,13 +37,14 @@ def link_graph(
 ) -> LinkGraph:
     """Edges between boxes at most ``max_gap`` frames apart (0: neighbouring frames) and of one shot.
 
-    An edge needs an IoU of at least ``min_overlap``, with one pixel added to each side if ``inclusive_pixels``.
-    ``cuts`` are the first frames of new shots.
+    An edge needs an IoU of at least ``min_overlap``, with one pixel added to each side if ``inclusive_pixels``, and
+    a class that may use both boxes: ``usable`` (n, classes). ``cuts`` are the first frames of new shots.
     """
     start = candidates.start
     boxes = with_last_pixel(candidates.boxes) if inclusive_pixels else candidates.boxes
+    classes = np.packbits(usable, axis=1)
     shot = np.searchsorted(np.asarray(cuts), candidates.first_frame + np.arange(candidates.num_frames), side="right")
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
     for step in range(1, max_gap + 2):
         for t0, t1 in frame_blocks(start, step):
             t0 = max(t0, step)
@@ -53,16 +53,30 @@ def link_graph(
             to, back = padded(start, t0, t1), padded(start, t0 - step, t1 - step)
             with np.errstate(invalid="ignore"):
                 overlap = overlaps(boxes_in(boxes, to), boxes_in(boxes, back))
-                usable = overlap >= min_overlap
-            usable &= (shot[t0:t1] == shot[t0 - step : t1 - step])[:, None, None]
-            if nearest is not None and overlap.shape[2] > nearest:
-                floor = np.partition(np.where(usable, overlap, -1), -nearest, axis=2)[:, :, -nearest]
-                usable &= overlap >= floor[:, :, None]
-            frame, target, source = np.nonzero(usable)
-            parts.append((back[frame, source], to[frame, target], overlap[frame, target, source]))
-    empty = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
-    source, target, overlap = (np.concatenate(part) for part in zip(empty, *parts))
+                near = overlap >= min_overlap
+            near &= (shot[t0:t1] == shot[t0 - step : t1 - step])[:, None, None]
+            found = np.flatnonzero(near)
+            frame, pair = np.divmod(found, to.shape[1] * back.shape[1])
+            target = to[frame, pair // back.shape[1]]
+            source = back[frame, pair % back.shape[1]]
+            value = overlap.ravel()[found]
+            shared = np.logical_or.reduce(classes[source] & classes[target], axis=1)
+            if nearest is not None:
+                shared[shared] = _best_of_each(target[shared], value[shared], nearest)
+            parts.append((source[shared].astype(np.int32), target[shared].astype(np.int32), value[shared]))
+    source, target, overlap = (np.concatenate(part) for part in zip(*parts))
     order = np.argsort(target, kind="stable")  # a merge of few ascending runs, and nearer frames stay first
-    target = target[order]
-    first_edge = np.searchsorted(target, np.arange(len(candidates.boxes) + 1))
-    return LinkGraph(source[order], target, overlap[order], first_edge)
+    return LinkGraph(source[order], target[order], overlap[order])
+
+
+def _best_of_each(target: np.ndarray, value: np.ndarray, most: int) -> np.ndarray:
+    """(edges,) bool: the ``most`` edges of highest value that lead to each target; ``target`` ascends."""
+    kept = np.ones(len(target), bool)
+    counts = np.bincount(target - target[0]) if len(target) else np.zeros(0, np.int64)
+    if counts.max(initial=0) > most:
+        crowded = np.flatnonzero(counts[target - target[0]] > most)
+        by_value = crowded[np.lexsort((-value[crowded], target[crowded]))]
+        sizes = counts[counts > most]
+        rank = np.arange(len(by_value)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        kept[by_value[rank >= most]] = False
+    return kept

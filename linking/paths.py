@@ -1,21 +1,26 @@
 """The best paths through a graph of boxes, path after path, for all classes at once.
 
-The value of a path is the sum over its edges of ``s_i + s_j + overlap_weight * IoU_ij`` (Saha et al. 2016,
-Eq. 2): Viterbi gives the best path, its boxes are taken away, and the search is repeated. This module does
-that without a pass over the video for every path. One pass (``_values``) gives the best value of a path that
-ends in each box; several paths are then read off it, best first, as long as taking one away cannot have
-changed the next (``_read_paths``); what is left undecided waits for the next pass.
+The value of a path is the sum over its edges of ``s_i + s_j + overlap_weight * IoU_ij`` (Saha et al. 2016, section
+4.1): Viterbi gives the best path, its boxes are taken away, and the search is repeated. This module does the same
+without a pass over the video for every path. A pass (``_reach``) gives the value of the best path that ends in each
+box; several paths are then read off it, best first, as long as taking one away cannot have changed the next
+(``_read_paths``). What is left undecided waits for the next pass.
+
+All of it works on *nodes*: a node is a box in use by a class. No edge joins two classes, so many of them share a pass.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from linking.candidates import Candidates
-from linking.geometry import paired_box_iou
 from linking.link_graph import LinkGraph
+
+EDGES_AT_ONCE = 2**21
+"""Classes share a pass up to this many edges, which bounds the memory."""
 
 FREE, TAKEN, UNDECIDED, GONE = range(4)
 
@@ -27,166 +32,191 @@ class PathRules:
     overlap_weight: float
     max_paths: int
     min_boxes: int
-    suppress_iou: float
     whole_video: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Nodes:
+    """Nodes in order of time, and edges sorted by the node they lead to."""
+
+    box: np.ndarray
+    label: np.ndarray
+    time: np.ndarray
+    score: np.ndarray
+    source: np.ndarray
+    target: np.ndarray
+    gain: np.ndarray
+    """Worth of the overlap of the two boxes of an edge."""
+
+    def only(self, kept: np.ndarray) -> _Nodes:
+        number = np.cumsum(kept) - 1
+        edges = kept[self.source] & kept[self.target]
+        return _Nodes(
+            self.box[kept],
+            self.label[kept],
+            self.time[kept],
+            self.score[kept],
+            number[self.source[edges]],
+            number[self.target[edges]],
+            self.gain[edges],
+        )
 
 
 def best_paths(
     candidates: Candidates, graph: LinkGraph, usable: np.ndarray, rules: PathRules
 ) -> list[list[np.ndarray]]:
-    """For every class its paths, best first in each part of the video: ascending box indices.
+    """For every class its paths as ascending box indices; ``usable`` (n, classes) says which boxes it may use.
 
-    ``usable`` (n, classes) says which box a class may use.
+    Of the paths that compete for boxes the better comes first.
     """
-    usable = usable.copy()
     paths: list[list[np.ndarray]] = [[] for _ in range(usable.shape[1])]
     alive_paths = np.zeros((usable.shape[1], candidates.num_frames), np.int64)
-    waiting = np.flatnonzero(usable.any(axis=0))
-    while len(waiting):
-        scores = np.where(usable[:, waiting], candidates.scores[:, waiting], -np.inf)
-        reach = _values(candidates.start, graph, scores, rules)
-        again = []
-        for column, number in enumerate(waiting):
-            reader = _PathReader(candidates, graph, scores[:, column], reach[:, column], rules)
-            found, undecided = reader.read(alive_paths[number])
-            paths[number] += found
-            usable[reader.boxes[reader.state_of(TAKEN, GONE)], number] = False
-            if undecided and found:
-                again.append(number)
-        waiting = np.array(again, np.int64)
+    for group in _groups(graph, usable):
+        nodes = _nodes(candidates, graph, usable, group, rules)
+        while len(nodes.box):
+            found, state, waiting = _read_paths(nodes, _reach(nodes, rules), alive_paths, rules)
+            for path in found:
+                paths[nodes.label[path[0]]].append(nodes.box[path])
+            nodes = nodes.only((state != TAKEN) & (state != GONE) & waiting[nodes.label])
     return paths
 
 
-def _values(start: np.ndarray, graph: LinkGraph, scores: np.ndarray, rules: PathRules) -> np.ndarray:
-    """(n, classes) value of the best path that ends in each box, plus the score of the box.
+def _groups(graph: LinkGraph, usable: np.ndarray) -> Iterator[np.ndarray]:
+    """Classes, so many together that their edges stay within bounds."""
+    edges = np.zeros(usable.shape[1], np.int64)
+    for block in range(0, len(graph.source), EDGES_AT_ONCE):
+        part = slice(block, block + EDGES_AT_ONCE)
+        edges += np.count_nonzero(usable[graph.source[part]] & usable[graph.target[part]], axis=0)
+    group: list[int] = []
+    total = 0
+    for label in np.flatnonzero(usable.any(axis=0)).tolist():
+        if group and total + edges[label] > EDGES_AT_ONCE:
+            yield np.array(group)
+            group, total = [], 0
+        group.append(label)
+        total += int(edges[label])
+    if group:
+        yield np.array(group)
 
-    The own score is added because every edge onwards counts it once more; -inf marks boxes out of use.
+
+def _nodes(candidates: Candidates, graph: LinkGraph, usable: np.ndarray, group: np.ndarray, rules: PathRules) -> _Nodes:
+    box, column = np.nonzero(usable[:, group])
+    number = np.full((len(usable), len(group)), -1, np.int64)
+    number[box, column] = np.arange(len(box))
+    edges, columns = [], []
+    for k, label in enumerate(group):
+        own = np.flatnonzero(usable[graph.source, label] & usable[graph.target, label])
+        edges.append(own)
+        columns.append(np.full(len(own), k))
+    edge, edge_column = np.concatenate(edges), np.concatenate(columns)
+    target = number[graph.target[edge], edge_column]
+    order = np.argsort(target, kind="stable")
+    edge, edge_column, target = edge[order], edge_column[order], target[order]
+    source = number[graph.source[edge], edge_column]
+    time = candidates.time[box]
+    # An edge across a gap counts its overlap once for every frame it bridges. Otherwise a detour through boxes that
+    # happen to lie near would win by its number of edges.
+    gain = rules.overlap_weight * graph.overlap[edge].astype(np.float64) * (time[target] - time[source])
+    scores = candidates.scores[box, group[column]].astype(np.float64)
+    return _Nodes(box, group[column], time, scores, source, target, gain)
+
+
+def _reach(nodes: _Nodes, rules: PathRules) -> np.ndarray:
+    """(nodes,) value of the best path that ends in each node, plus the score of the node; -inf where none can end.
+
+    The own score is added because every edge onwards counts it once more.
     """
-    reach = scores.astype(np.float64)
+    reach = nodes.score.copy()
     if rules.whole_video:
-        reach[start[1] :] = -np.inf  # a path begins in the first frame
-    gain = (rules.overlap_weight * graph.overlap.astype(np.float64))[:, None]
-    edges_before = graph.first_edge[start]
-    for t in np.flatnonzero(np.diff(edges_before)):
-        edges = slice(edges_before[t], edges_before[t + 1])
-        first = graph.first_edge[start[t] : start[t + 1] + 1] - edges.start
-        # reduceat takes no empty runs, so boxes that nothing leads to are left out
-        led_to = np.flatnonzero(np.diff(first))
-        values = reach[graph.source[edges]]
-        values += gain[edges]
-        best = np.maximum.reduceat(values, first[led_to], axis=0)
-        led_to += start[t]
-        own = scores[led_to]
-        best += own
-        if not rules.whole_video:
-            np.maximum(best, 0, out=best)  # beginning here is better than coming from a dead end
-        best += own
-        reach[led_to] = best
+        reach[nodes.time > 0] = -np.inf  # a path begins in the first frame
+    if len(nodes.target) == 0:
+        return reach
+    first_edge = np.flatnonzero(np.diff(nodes.target, prepend=-1))
+    led_to = nodes.target[first_edge]
+    frame_at = np.flatnonzero(np.diff(nodes.time[led_to], prepend=-1)).tolist()
+    edge_at = first_edge[frame_at].tolist()
+    own = nodes.score[led_to]
+    floor = -np.inf if rules.whole_video else 0.0  # beginning here is better than coming from a dead end
+    for k0, k1, e0, e1 in zip(frame_at, [*frame_at[1:], len(led_to)], edge_at, [*edge_at[1:], len(nodes.target)]):
+        values = reach[nodes.source[e0:e1]]
+        values += nodes.gain[e0:e1]
+        best = np.maximum.reduceat(values, first_edge[k0:k1] - e0)
+        best += own[k0:k1]
+        np.maximum(best, floor, out=best)
+        best += own[k0:k1]
+        reach[led_to[k0:k1]] = best
     return reach
 
 
-class _PathReader:
-    """Reads the paths of one class off the values of one pass."""
+def _read_paths(
+    nodes: _Nodes, reach: np.ndarray, alive_paths: np.ndarray, rules: PathRules
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Paths that are certain after a pass (node indices), the state of every node, and which classes wait for another.
 
-    def __init__(
-        self, candidates: Candidates, graph: LinkGraph, scores: np.ndarray, reach: np.ndarray, rules: PathRules
-    ):
-        self.rules = rules
-        self.boxes = np.flatnonzero(reach > -np.inf)
-        """Indices of the boxes in use; everything below counts within them."""
-        number = np.full(len(scores), -1)
-        number[self.boxes] = np.arange(len(self.boxes))
-        self.corners = candidates.boxes[self.boxes]
-        self.start = np.searchsorted(self.boxes, candidates.start)
-        self.time = np.repeat(np.arange(candidates.num_frames), np.diff(self.start))
-        self.value = reach[self.boxes] - scores[self.boxes]
-
-        counts = graph.first_edge[self.boxes + 1] - graph.first_edge[self.boxes]
-        edges = np.repeat(graph.first_edge[self.boxes] - (np.cumsum(counts) - counts), counts)
-        edges += np.arange(len(edges))
-        source, target = number[graph.source[edges]], np.repeat(np.arange(len(self.boxes)), counts)
-        edges, source, target = edges[source >= 0], source[source >= 0], target[source >= 0]
-        self.source, self.first_edge = source, np.searchsorted(target, np.arange(len(self.boxes) + 1))
-        through = reach[self.boxes][source] + rules.overlap_weight * graph.overlap[edges].astype(np.float64)
-        self.before = self._best_before(through, source, target, scores[self.boxes])
-        self.root, self.length = _roots(self.before)
-        self.state = np.full(len(self.boxes), FREE, np.uint8)
-
-    def _best_before(
-        self, through: np.ndarray, source: np.ndarray, target: np.ndarray, scores: np.ndarray
-    ) -> np.ndarray:
-        """Index of the box before each box on its best path, -1 where the path begins."""
-        before = np.full(len(self.boxes), -1)
-        best = np.full(len(self.boxes), -np.inf)
-        led_to = np.flatnonzero(np.diff(self.first_edge))
-        if len(led_to):
-            best[led_to] = np.maximum.reduceat(through, self.first_edge[led_to])
-        chosen = np.flatnonzero(through == best[target])[::-1]
-        before[target[chosen]] = source[chosen]  # the last write, so the first of equals, stays
-        if not self.rules.whole_video:
-            before[best + scores <= 0] = -1
-        return before
-
-    def state_of(self, *states: int) -> np.ndarray:
-        return np.isin(self.state, states)
-
-    def read(self, alive_paths: np.ndarray) -> tuple[list[np.ndarray], bool]:
-        """Paths that are certain, and whether others wait for another pass.
-
-        Ends are taken by falling value. A path is certain when none of its boxes is taken, and when no
-        undecided path can come to share boxes with it: an undecided path may turn to another predecessor
-        once its own is gone, so the trees of all its possible predecessors are reserved for the next pass.
-        """
-        rules, state = self.rules, self.state
-        shortest = len(alive_paths) if rules.whole_video else rules.min_boxes
-        ends = np.flatnonzero(self.length >= shortest)
-        if rules.whole_video:
-            ends = ends[self.time[ends] == len(alive_paths) - 1]
-        ends = ends[np.argsort(-self.value[ends], kind="stable")]
-        before = self.before.tolist()
-        reserved = np.zeros(len(self.boxes), bool)
-        found, undecided = [], False
-        for end in ends.tolist():
-            if state[end] != FREE:
-                continue
-            path, box = [], end
-            while box >= 0 and state[box] == FREE:
-                path.append(box)
-                box = before[box]
-            if box >= 0 and len(path) < rules.min_boxes:
-                state[path] = UNDECIDED
-                continue
-            members = np.array(path[::-1])
-            if box < 0 and not reserved[self.root[end]]:
-                state[members] = TAKEN
-                found.append(self.boxes[members])
-                self._clear_beside(members, alive_paths)
-            else:
-                undecided = True
-                state[members] = UNDECIDED
-                rivals = self.source[_ranges(self.first_edge[members], self.first_edge[members + 1])]
-                reserved[self.root[rivals]] = True
-        return found, undecided
-
-    def _clear_beside(self, path: np.ndarray, alive_paths: np.ndarray) -> None:
-        """Take away the near-copies of the boxes of ``path``, and everything in frames that are full."""
-        rules, times = self.rules, self.time[path]
-        if rules.suppress_iou < 1:
-            first, last = self.start[times], self.start[times + 1]
-            beside = _ranges(first, last)
-            owner = np.repeat(path, last - first)
-            same = paired_box_iou(self.corners[beside], self.corners[owner]) > rules.suppress_iou
-            gone = beside[same]
-            self.state[gone[self.state[gone] != TAKEN]] = GONE
-        alive_paths[times[0] : times[-1] + 1] += 1
-        full = np.flatnonzero(alive_paths[times[0] : times[-1] + 1] >= rules.max_paths) + times[0]
+    Ends are taken by falling value. A path is certain when none of its nodes is taken, and when no undecided path can
+    come to share nodes with it: an undecided path may turn to another predecessor once its own is gone, so the trees
+    of all its possible predecessors are reserved for the next pass. ``alive_paths`` (classes, frames) counts them.
+    """
+    num_frames = alive_paths.shape[1]
+    before = _best_before(nodes, reach, rules)
+    root, length = _roots(before)
+    state = np.full(len(nodes.box), FREE, np.uint8)
+    shortest = num_frames if rules.whole_video else rules.min_boxes
+    ends = np.flatnonzero((length >= shortest) & (reach > -np.inf))
+    ends = ends[np.argsort(nodes.score[ends] - reach[ends], kind="stable")]
+    first_edge = np.searchsorted(nodes.target, np.arange(len(nodes.box) + 1))
+    first_node = np.searchsorted(nodes.time, np.arange(num_frames + 1))
+    reserved = np.zeros(len(nodes.box), bool)
+    waiting = np.zeros(len(alive_paths), bool)
+    found = []
+    back = before.tolist()
+    for end in ends.tolist():
+        if state[end] != FREE:
+            continue
+        path, node = [], end
+        while node >= 0 and state[node] == FREE:
+            path.append(node)
+            node = back[node]
+        if node >= 0 and len(path) < rules.min_boxes:
+            state[path] = UNDECIDED  # too short to be kept, or to change what others do
+            continue
+        members = np.array(path[::-1])
+        label = nodes.label[end]
+        if node >= 0 or reserved[root[end]]:
+            waiting[label] = True
+            state[members] = UNDECIDED
+            rivals = nodes.source[_ranges(first_edge[members], first_edge[members + 1])]
+            reserved[root[rivals]] = True
+            continue
+        state[members] = TAKEN
+        found.append(members)
+        span = slice(nodes.time[members[0]], nodes.time[end] + 1)
+        alive_paths[label, span] += 1
+        full = np.flatnonzero(alive_paths[label, span] >= rules.max_paths) + span.start
         if len(full):
-            gone = _ranges(self.start[full], self.start[full + 1])
-            self.state[gone[self.state[gone] != TAKEN]] = GONE
+            beside = _ranges(first_node[full], first_node[full + 1])
+            state[beside[(nodes.label[beside] == label) & (state[beside] != TAKEN)]] = GONE
+    return found, state, waiting
+
+
+def _best_before(nodes: _Nodes, reach: np.ndarray, rules: PathRules) -> np.ndarray:
+    """(nodes,) the node before each on its best path, -1 where the path begins."""
+    before = np.full(len(nodes.box), -1)
+    if len(nodes.target) == 0:
+        return before
+    through = reach[nodes.source] + nodes.gain
+    first_edge = np.flatnonzero(np.diff(nodes.target, prepend=-1))
+    best = np.full(len(nodes.box), -np.inf)
+    best[nodes.target[first_edge]] = np.maximum.reduceat(through, first_edge)
+    chosen = np.flatnonzero((through == best[nodes.target]) & (through > -np.inf))[::-1]
+    before[nodes.target[chosen]] = nodes.source[chosen]  # the last write, so the first of equals, stays
+    if not rules.whole_video:
+        before[best + nodes.score <= 0] = -1
+    return before
 
 
 def _roots(before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First box of the path that ends in each box, and the number of boxes on it, by pointer doubling."""
+    """First node of the path that ends in each node, and the number of nodes on it, by pointer doubling."""
     root = np.where(before < 0, np.arange(len(before)), before)
     length = np.where(before < 0, 0, 1)
     while True:
