@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from linking.geometry import box_iou, tube_iou
+from linking.link import PAPER as LINK_PAPER
 from linking.link import LinkConfig, link_actors, link_classes
 from linking.records import Tube
 from linking.scores import ScoredVideo
+from linking.trim import PAPER as TRIM_PAPER
 from linking.trim import TrimConfig, box_scores, trim_tubes
 
 
@@ -35,6 +37,27 @@ class SelectConfig:
 
 
 DEFAULT_LINK, DEFAULT_TRIM, DEFAULT_SELECT = LinkConfig(), TrimConfig(), SelectConfig()
+
+
+@dataclass(frozen=True)
+class TubeConfig:
+    """Everything between scored boxes and tubes."""
+
+    link: LinkConfig = DEFAULT_LINK
+    trim: TrimConfig = DEFAULT_TRIM
+    select: SelectConfig = DEFAULT_SELECT
+    trimmed: bool = True
+    """Cut tubes in time; no for clips that hold nothing but the action, like those of J-HMDB."""
+
+    def build(self, scored: ScoredVideo) -> list[Tube]:
+        return build_tubes(scored, self.link, self.trim if self.trimmed else None, self.select)
+
+
+PRESETS = {
+    "default": TubeConfig(),
+    "paper": TubeConfig(LINK_PAPER, TRIM_PAPER, SelectConfig(nms_iou=1.0, min_score=0.0)),
+}
+"""``paper`` is Saha et al. 2016 as published for UCF101-24; see ``link.PAPER`` for what it asks of a video."""
 
 
 def build_tubes(

@@ -45,7 +45,7 @@ class LinkConfig:
     max_paths: int = 10
     """Most paths of a class at any one time. Saha: 3."""
     min_boxes: int = 8
-    """Paths with fewer own (not interpolated) boxes are dropped. Singh: more than 3 boxes, 8 after trimming."""
+    """Paths with fewer own (not interpolated) boxes are dropped, unless the video is shorter. Singh: 4; ACT: 15."""
     min_coverage: float = 0.3
     """Paths with own boxes in a smaller share of their frames are dropped: noise hops from gap to gap. Ours."""
     whole_video: bool = False
@@ -144,7 +144,8 @@ def _tubes_of(candidates: Candidates, labels: Sequence[str], config: LinkConfig,
         nearest=None if config.whole_video else NEAREST,
         cuts=cuts,
     )
-    rules = PathRules(config.overlap_weight, config.max_paths, config.min_boxes, config.whole_video)
+    min_boxes = min(config.min_boxes, candidates.num_frames)
+    rules = PathRules(config.overlap_weight, config.max_paths, min_boxes, config.whole_video)
     time = candidates.time
     tubes = []
     for column, (label, paths) in enumerate(zip(labels, best_paths(candidates, graph, mask, rules))):

@@ -34,6 +34,7 @@ __all__ = [
     "COLUMNS",
     "TableError",
     "annotations_from_table",
+    "check_suffix",
     "detections_from_table",
     "read_tubes",
     "table_from_annotations",
@@ -70,8 +71,7 @@ def read_tubes(path: str | os.PathLike[str]) -> pd.DataFrame:
 def write_tubes(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Check ``table`` and write it in the format that the suffix of ``path`` names, whole or not at all."""
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise _unknown_suffix(path)
+    check_suffix(path)
     table = checked(table, lambda row: f"{path}, row {row + 1}", str(path))
     for column in ("video", "label"):
         for name in table[column].unique():
@@ -85,8 +85,16 @@ def write_tubes(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
         elif path.suffix.lower() == ".json":
             temporary.write_text(table_json.dumps(table), encoding="utf-8")
         else:
-            _need_pyarrow(path)
             table.to_parquet(temporary, index=False, engine="pyarrow")
+
+
+def check_suffix(path: str | os.PathLike[str]) -> None:
+    """TableError unless a tube table could be written to ``path``: tells it before the work is done."""
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise _unknown_suffix(path)
+    if path.suffix.lower() == ".parquet":
+        _need_pyarrow(path)
 
 
 def table_from_annotations(annotations: Sequence[VideoAnnotation]) -> pd.DataFrame:

@@ -35,14 +35,17 @@ class TrimConfig:
     """Count scores as fractions of the tube's own level (mean of its best boxes), so that a class which
     never scores above 0.5 is not trimmed away whole. Saha: no."""
     min_frames: int = 8
-    """Shorter runs are dropped. Saha: 32 (last minus first frame above 30); Singh: 10."""
+    """Shorter runs are dropped; a tube that is action throughout stays, however short. Saha: 32 (last minus first
+    frame above 30), without the exception; Singh: 10."""
     top_frames: int = 40
     """The score of a tube is the mean of this many best box scores. Saha and Singh: 40."""
 
     def __post_init__(self) -> None:
-        bad = [name for name, alpha in self.class_alpha.items() if not alpha >= 0]
-        if not self.alpha >= 0 or bad:
-            raise ValueError(f"alpha must be 0 or more, got {self.class_alpha[bad[0]] if bad else self.alpha}")
+        if not isinstance(self.class_alpha, Mapping):
+            raise ValueError(f"class_alpha holds a number for each label, got {self.class_alpha!r}")
+        for name, alpha in [("alpha", self.alpha), *self.class_alpha.items()]:
+            if not isinstance(alpha, int | float) or not alpha >= 0:
+                raise ValueError(f"alpha must be a number, 0 or more; {name} is {alpha!r}")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
         if self.min_frames < 1 or self.top_frames < 1:
@@ -151,7 +154,7 @@ def _runs(tube: Tube, labels: np.ndarray, config: TrimConfig) -> list[Tube]:
     runs = []
     for start, end in zip(edges[::2], edges[1::2]):
         score = best_mean(scores[start:end], config.top_frames)
-        if end - start < config.min_frames or np.isnan(score):
+        if end - start < min(config.min_frames, len(tube)) or np.isnan(score):
             continue
         runs.append(
             dataclasses.replace(
