@@ -231,7 +231,7 @@ def _crop_and_resize(
     x1, x2 = round(crop[0] * columns), max(round(crop[2] * columns), round(crop[0] * columns) + 2)
     y1, y2 = round(crop[1] * rows), max(round(crop[3] * rows), round(crop[1] * rows) + 2)
     part = torch.from_numpy(np.ascontiguousarray(video[frames, y1:y2, x1:x2]))
-    planes = part.permute(0, 3, 1, 2).float()
+    planes = part.permute(0, 3, 1, 2)  # stays uint8: interpolation rounds by itself
     resized = F.interpolate(planes, (config.height, config.width), mode="bilinear", align_corners=False, antialias=True)
     return resized.permute(0, 2, 3, 1).contiguous()
 

@@ -76,6 +76,7 @@ def test_regions_stay_on_the_actor_under_every_augmentation(dataset: Dataset) ->
         clips.epoch = epoch
         for index in range(len(clips)):
             sample = clips[index]
+            assert sample.clip.dtype == torch.uint8
             for frame, *box in sample.regions.tolist():
                 bright = sample.clip[int(frame), :, :, 0].numpy() > 170
                 rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
