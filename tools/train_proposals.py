@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         resume=args.resume,
         device=args.device,
         max_seconds=60 * args.max_minutes,
-        progress=lambda steps: tqdm(steps, initial=steps.start, total=steps.stop, mininterval=1, file=sys.stderr),
+        progress=lambda steps: tqdm(steps, initial=steps.start, total=steps.stop, mininterval=1, file=sys.stderr, disable=None),
     )
     names = args.dataset.split(",")
     numbers = {
