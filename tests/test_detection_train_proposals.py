@@ -215,7 +215,9 @@ def test_the_tool_trains_resumes_and_reports(tmp_path: Path, capsys: pytest.Capt
     assert second.returncode == 0, second.stderr
     report = json.loads(second.stdout)
     assert report["finished"] is True
-    assert report["validation"][str(data)]["frames"] == 2 * 2  # 2 videos held out, every other of 3 frames
+    (numbers,) = report["validation"]
+    assert numbers["dataset"] == "data"
+    assert numbers["frames"] == 2 * 2  # 2 videos held out, every other of 3 frames
     assert json.loads((tmp_path / "run" / "settings.json").read_text())["seed"] == 4
     assert {p.name for p in (tmp_path / "run").iterdir()} == {
         "frames", "log.jsonl", "proposals.safetensors", "settings.json", "state.pt"

@@ -48,6 +48,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         report = run(args)
+    except KeyboardInterrupt:
+        print("interrupted; --resume goes on from the last saved state", file=sys.stderr)
+        return 130
     except (ValueError, ArithmeticError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -125,13 +128,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         resume=args.resume,
         device=args.device,
         max_seconds=60 * args.max_minutes,
-        progress=lambda steps: tqdm(steps, initial=steps.start, total=steps.stop, mininterval=1, file=sys.stderr, disable=None),
+        progress=lambda steps: tqdm(steps, initial=steps.start, total=steps.stop, mininterval=1, disable=None),
     )
-    names = args.dataset.split(",")
-    numbers = {
-        name: evaluate(model, frames, spread_frames(frames, 8), device=args.device)
+    # Folder names only: where they lie is no fact about the weights.
+    names = [Path(path).resolve().name for path in args.dataset.split(",")]
+    numbers = [
+        {"dataset": name, **evaluate(model, frames, spread_frames(frames, 8), device=args.device)}
         for name, frames in zip(names, validation)
-    }
+    ]
     report = {
         "finished": result.finished,
         "iterations": result.iterations,
@@ -139,10 +143,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "validation": numbers,
     }
     provenance = {
-        "datasets": [Path(name).resolve().name for name in names],
+        "datasets": names,
         "split": args.split,
         "fold": args.fold,
-        "started_from": start.sha256 if start else args.body_weights,
+        "started_from": start.sha256 if start else Path(args.body_weights).name if args.body_weights else None,
         "settings": resolved(config),
         **report,
     }
