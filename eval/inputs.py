@@ -86,9 +86,9 @@ def class_list(
     if not others:
         return classes, []
     first = min(others)
+    meant = matching_names(sorted(others), classes) or f"{first[:60]!r}{nearest_hint(first, classes)}"
     return classes, [
-        f"{sum(others.values())} detections of {len(others)} classes that are not judged were left out: "
-        f"{first[:60]!r}{nearest_hint(first, classes)}"
+        f"{sum(others.values())} detections of {len(others)} classes that are not judged were left out: {meant}"
     ]
 
 

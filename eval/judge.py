@@ -57,11 +57,14 @@ def judge(
     frame_ious: Iterable[float | str] | None = None,
     class_names: Sequence[str] | None = None,
     ignore_unknown_videos: bool = False,
+    annotated_frames_only: bool = False,
 ) -> list[Judgement]:
     """Video-mAP and frame-mAP of a tube table by each protocol.
 
     ``frame_ious``: by default the same as ``ious``. A table whose boxes are in no tubes (detections of single
-    frames) gets frame-mAP only; one that mixes both is a TableError. Errors otherwise as in video_map.
+    frames) gets frame-mAP only; one that mixes both is a TableError. ``annotated_frames_only``: whatever the
+    protocol, boxes count only in frames where the ground truth has one, as it must be where only key frames are
+    annotated and tubes run through all. Errors otherwise as in video_map.
     """
     ious = tuple(ious)
     frame_ious = ious if frame_ious is None else tuple(frame_ious)
@@ -72,6 +75,8 @@ def judge(
     frame_results: dict[FrameProtocol, MapResult] = {}
     for name in protocols:
         video_rules, frame_rules = protocols_of(name)
+        if annotated_frames_only:
+            frame_rules = replace(frame_rules, frames="annotated")
         video = None
         if video_rules is not None and has_tubes:
             video = video_map(ground_truth, tubes, thresholds=ious, protocol=video_rules, **options)

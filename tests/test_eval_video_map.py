@@ -285,7 +285,10 @@ def test_detections_of_unknown_classes_are_left_out_and_said() -> None:
     found = [video(tube(0, 4, score=1.0), tube(0, 4, score=1.0, label="Run"))]
     result = video_map([video(tube(0, 4))], found, thresholds=[0.5])
     assert result.mean["0.5"] == 1
-    assert "1 detections of 1 classes that are not judged were left out: 'Run', nearest 'run'" in result.warnings[0]
+    assert result.warnings[0] == (
+        "1 detections of 1 classes that are not judged were left out: "
+        "'Run' and 'run' agree without regard to capitals, spaces, - and _ (1 of 1 names do)"
+    )
 
 
 def test_ground_truth_outside_the_class_list_is_refused() -> None:

@@ -54,6 +54,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--ignore-unknown-videos", action="store_true", help="leave out detections in videos without ground truth"
     )
+    parser.add_argument(
+        "--annotated-frames-only",
+        action="store_true",
+        help="frame-mAP: boxes count only in frames with ground truth (where only key frames are annotated)",
+    )
     details = parser.add_argument_group("details (video tubes of one split, first protocol)")
     details.add_argument("--diagnose", action="store_true", help="why is it so low? (a zero is diagnosed anyway)")
     details.add_argument("--confidence", action="store_true", help="95 %% intervals, by drawing the videos again")
@@ -90,7 +95,17 @@ def evaluate(args: argparse.Namespace) -> int:
     by_split = []
     for number, videos in enumerate(truth.parts):
         table = only_this_part(tables[min(number, len(tables) - 1)], videos, truth.known)
-        by_split.append(judge(videos, table, protocols=names, ious=ious, frame_ious=args.frame_iou, **options))
+        by_split.append(
+            judge(
+                videos,
+                table,
+                protocols=names,
+                ious=ious,
+                frame_ious=args.frame_iou,
+                annotated_frames_only=args.annotated_frames_only,
+                **options,
+            )
+        )
     judgements = by_split[0] if len(by_split) == 1 else mean_over_splits(by_split)
     for warning in judgements[0].warnings:
         print(f"warning: {warning}", file=sys.stderr)
