@@ -7,6 +7,7 @@ counts k-fold, its detections at one rank.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -53,7 +54,8 @@ def confidence_intervals(
     truth, found, order = verdicts.ground_truth, verdicts.detections, verdicts.order
     rules = result.protocol
     assert isinstance(rules, VideoProtocol)
-    sampled = np.full((samples, len(result.class_names), len(ious.values)), np.nan)
+    # a class without any ground truth keeps the value that the protocol gives it
+    sampled = np.tile(np.where(result.num_ground_truth[:, None] > 0, np.nan, result.ap_by_threshold), (samples, 1, 1))
     for c in range(len(result.class_names)):
         mine = order[found.label[order] == c]
         positives = draws[:, truth.video[truth.label == c]].sum(axis=1)
@@ -62,10 +64,11 @@ def confidence_intervals(
             areas = _weighted_areas(weights, verdicts.claimed[t, mine] >= 0, rules.precision == "trapezoid")
             np.divide(areas, positives + rules.recall_padding, out=sampled[:, c, t], where=positives > 0)
     by_column = ious.reduce(sampled)
-    with np.errstate(all="ignore"):
-        means = np.nanmean(by_column, axis=1, keepdims=True)
     tail = (1 - confidence) / 2
-    low, high = np.nanquantile(np.concatenate([by_column, means], axis=1), [tail, 1 - tail], axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of means over classes that are left out altogether
+        means = np.nanmean(by_column, axis=1, keepdims=True)
+        low, high = np.nanquantile(np.concatenate([by_column, means], axis=1), [tail, 1 - tail], axis=0)
     value = np.vstack([result.ap, np.array(list(result.mean.values()))])
     columns = pd.MultiIndex.from_product([ious.columns, ["low", "value", "high"]], names=["iou", None])
     cells = np.stack([low, value, high], axis=2).reshape(len(value), -1)

@@ -60,7 +60,7 @@ def video_index(
         text = f"{len(unknown)} of {len(detected.videos)} videos with detections are unknown to the ground truth: "
         text += matching_names(unknown, list(index)) or f"{unknown[0][:70]!r}{nearest_hint(unknown[0], list(index))}"
         if not ignore_unknown:
-            raise EvaluationError(f"{text}; correct the names, or leave such videos out on purpose")
+            raise EvaluationError(f"{text}; correct the names, match them loosely, or leave such videos out")
         warnings.append(f"{text}; they were left out")
     silent = len(index) - sum(name in index for name in detected.videos)
     if silent:
@@ -100,23 +100,37 @@ _SPELLINGS: dict[str, Callable[[str], str]] = {
 }
 
 
+def respelled(unknown: Sequence[str], known: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """The way of spelling under which most unknown names agree with a known one, and which with which.
+
+    A name that could be meant for several known ones, or that another unknown name is spelled like, agrees with none.
+    """
+    best: tuple[str, dict[str, str]] = ("", {})
+    for way, spell in _SPELLINGS.items():
+        meant: dict[str, list[str]] = {}
+        for name in known:
+            meant.setdefault(spell(name), []).append(name)
+        times = Counter(map(spell, unknown))
+        pairs = {
+            name: meant[spell(name)][0]
+            for name in unknown
+            if len(meant.get(spell(name), ())) == 1 and times[spell(name)] == 1
+        }
+        if len(pairs) > len(best[1]):
+            best = (way, pairs)
+    return best
+
+
 def matching_names(unknown: Sequence[str], known: Sequence[str]) -> str:
     """How most of the unknown names could be meant: ``'a.avi' and 'a' agree without suffix (12 of 12 names do)``.
 
-    Empty where no way of spelling makes at least half of them known, each name by itself.
+    Empty where no way of spelling makes at least half of them known.
     """
-    best = ""
-    most = max(len(unknown) / 2, 1)
-    for way, spell in _SPELLINGS.items():
-        respelled: dict[str, list[str]] = {}
-        for name in known:
-            respelled.setdefault(spell(name), []).append(name)
-        pairs = [(name, respelled[spell(name)][0]) for name in unknown if len(respelled.get(spell(name), ())) == 1]
-        if len(pairs) >= most:
-            name, meant = pairs[0]
-            best = f"{name[:70]!r} and {meant[:70]!r} agree {way} ({len(pairs)} of {len(unknown)} names do)"
-            most = len(pairs) + 1
-    return best
+    way, pairs = respelled(unknown, known)
+    if not pairs or len(pairs) < len(unknown) / 2:
+        return ""
+    name = min(pairs)
+    return f"{name[:70]!r} and {pairs[name][:70]!r} agree {way} ({len(pairs)} of {len(unknown)} names do)"
 
 
 def nearest_hint(name: str, known: Sequence[str]) -> str:

@@ -69,6 +69,17 @@ def test_no_detections_are_surely_0() -> None:
     assert (confidence_intervals(truth, [], samples=10).to_numpy() == 0).all()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("protocol", "expected"), [("saha", 1 / 2), ("multisports", 1)])
+def test_a_class_without_ground_truth_counts_as_the_protocol_says(protocol: str, expected: float) -> None:
+    one = Tube("run", np.arange(4), np.tile(np.float32([0, 0, 10, 10]), (4, 1)), None, 0.5)
+    videos = [VideoAnnotation(f"v{i}", [one]) for i in range(4)]
+    table = confidence_intervals(
+        videos, videos, thresholds=[0.5], protocol=protocol, class_names=["run", "swim"], samples=10
+    )
+    assert (table.loc["mean"] == expected).all()
+
+
 @pytest.mark.parametrize("options", [{"samples": 1}, {"confidence": 1.0}])
 def test_senseless_settings_are_refused(options: dict) -> None:
     with pytest.raises(EvaluationError, match="2 samples or more"):

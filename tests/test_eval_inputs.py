@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from eval.inputs import detected_in_table, matching_names, nearest_hint
+from eval.inputs import detected_in_table, matching_names, nearest_hint, respelled
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,12 @@ from eval.inputs import detected_in_table, matching_names, nearest_hint
 def test_another_spelling_of_unknown_names_is_found(unknown: list[str], known: list[str], said: str) -> None:
     assert said in matching_names(unknown, known)
     assert bool(matching_names(unknown, known)) == bool(said)
+
+
+def test_only_names_that_can_mean_one_video_alone_are_respelled() -> None:
+    assert respelled(["x/a.avi", "x/b.avi"], ["a", "b", "c"])[1] == {"x/a.avi": "a", "x/b.avi": "b"}
+    assert respelled(["x/a.avi", "y/a.avi"], ["a"])[1] == {}
+    assert respelled(["a"], ["x/a", "y/a"])[1] == {}
 
 
 def test_the_nearest_name_is_a_hint() -> None:

@@ -168,6 +168,8 @@ def test_bad_input_is_one_line_and_leaves_no_file(tmp_path: Path) -> None:
     message = refused("--ground-truth", truth, "--detections", found, "--json", out)
     assert "'a.mp4' and 'a' agree without suffix (1 of 1 names do)" in message
     assert not out.exists()
+    loosely = evaluate("--ground-truth", truth, "--detections", found, "--iou", "0.5", "--loose-names")
+    assert "mean      100.00" in loosely.stdout
     (tmp_path / "bad.pkl").write_bytes(b"not a pickle")
     assert "bad.pkl" in refused("--ground-truth", tmp_path / "bad.pkl", "--detections", found)
     assert "missing.csv" in refused("--ground-truth", tmp_path / "missing.csv", "--detections", found)

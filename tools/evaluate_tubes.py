@@ -55,6 +55,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--ignore-unknown-videos", action="store_true", help="leave out detections in videos without ground truth"
     )
     parser.add_argument(
+        "--loose-names",
+        action="store_true",
+        help="match names of videos without folder, suffix, capitals, - and _, where that leaves no doubt",
+    )
+    parser.add_argument(
         "--annotated-frames-only",
         action="store_true",
         help="frame-mAP: boxes count only in frames with ground truth (where only key frames are annotated)",
@@ -92,6 +97,8 @@ def evaluate(args: argparse.Namespace) -> int:
     ious = args.iou or truth.ious
     options = {"class_names": truth.class_names, "ignore_unknown_videos": args.ignore_unknown_videos}
     tables = read_detections(args)
+    if args.loose_names:
+        tables = [with_known_names(table, truth.known) for table in tables]
     by_split = []
     for number, videos in enumerate(truth.parts):
         table = only_this_part(tables[min(number, len(tables) - 1)], videos, truth.known)
@@ -274,6 +281,15 @@ def read_detections(args: argparse.Namespace) -> list[Any]:
                 raise TableError(f"{path}: video {video!r} is in {seen[video]} too; give each video once")
             seen[video] = path
     return [pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]]
+
+
+def with_known_names(table: Any, known: set[str]) -> Any:
+    """The table with the ground truth's names for videos that are spelled otherwise."""
+    from eval.inputs import respelled
+
+    names = set(table["video"].unique())
+    pairs = respelled(sorted(names - known), sorted(known - names))[1]
+    return table.assign(video=table["video"].replace(pairs)) if pairs else table
 
 
 def only_this_part(table: Any, videos: list[Any], known: set[str]) -> Any:
