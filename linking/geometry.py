@@ -65,7 +65,11 @@ def interpolate_boxes(frames: np.ndarray, boxes: np.ndarray, at: np.ndarray) -> 
     boxes = np.asarray(boxes, np.float32)
     if len(frames) == 0 or boxes.shape != (len(frames), 4):
         raise ValueError(f"expected one box a frame and at least one, got {len(frames)} frames, {boxes.shape}")
-    return np.stack([np.interp(at, frames, side.astype(np.float64)) for side in boxes.T], axis=1).astype(np.float32)
+    found = np.stack([np.interp(at, frames, side.astype(np.float64)) for side in boxes.T], axis=1).astype(np.float32)
+    nearest = np.minimum(np.searchsorted(frames, at), len(frames) - 1)
+    known = frames[nearest] == at
+    found[known] = boxes[nearest[known]]
+    return found
 
 
 def tube_iou(a: Tube, b: Tube) -> float:

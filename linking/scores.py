@@ -101,9 +101,10 @@ def read_scores(path: str | os.PathLike[str]) -> ScoredVideo:
     path = Path(path)
     names = ("about", "counts", "boxes", "scores", "class_scores")
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise ScoresError(f"{path}: a single array, not a score file; expected an .npz of this program")
+        stored = np.load(path, allow_pickle=False)
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise ScoresError(f"{path}: a single array, not a score file; expected an .npz of this program")
+        with stored:
             missing = [name for name in names if name not in stored]
             if missing:
                 raise ScoresError(f"{path}: not a score file of this program: no array {missing[0]!r} in it")

@@ -20,6 +20,12 @@ class TableError(ValueError):
     """A tube table that cannot be used; the text is one line: file, row, column, cause."""
 
 
+def refuse_unwritable(name: str, column: str, place: str) -> None:
+    """TableError for text that cannot be kept: NUL ends it in C, a lone surrogate (an undecodable file name) is none."""
+    if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise TableError(f"{place}: {column} {name[:80]!r} holds characters that no text file can keep")
+
+
 def checked(table: pd.DataFrame, place: Callable[[int], str], name: str) -> pd.DataFrame:
     """``table`` reduced to ``COLUMNS`` with their dtypes, or TableError at the first bad cell of a column.
 

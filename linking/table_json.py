@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from linking.table_checks import BOX_COLUMNS, TableError
+from linking.table_checks import BOX_COLUMNS, TableError, refuse_unwritable
 
 FACTS = ("num_frames", "width", "height")
 
@@ -72,6 +72,7 @@ def loads(text: bytes, name: str) -> tuple[pd.DataFrame, Callable[[int], str]]:
             raise TableError(f"{name}, {where}: expected an object with a text 'video'")
         if entry["video"] in facts:
             raise TableError(f"{name}, {where}: video {entry['video'][:80]!r} is there twice")
+        refuse_unwritable(entry["video"], "video", f"{name}, {where}")
         facts[entry["video"]] = _facts(entry, f"{name}, {where}")
         for kind in ("tubes", "detections"):
             for k, group in enumerate(_list(entry.get(kind, []), f"{name}, {where}.{kind}")):
@@ -100,6 +101,7 @@ def _group_rows(group: Any, is_tube: bool, video: str, where: str) -> pd.DataFra
     label = group.get("label", "")
     if not isinstance(label, str):
         raise TableError(f"{where}.label: expected text, got {str(label)[:40]!r}")
+    refuse_unwritable(label, "label", where)
     boxes = _numbers(group["boxes"], f"{where}.boxes").reshape(-1, 4) if group["boxes"] == [] else None
     if boxes is None:
         boxes = _numbers(group["boxes"], f"{where}.boxes")

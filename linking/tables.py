@@ -28,7 +28,7 @@ import pandas as pd
 from linking import table_json
 from linking.files import replace_when_whole
 from linking.records import Detections, Tube, VideoAnnotation
-from linking.table_checks import BOX_COLUMNS, COLUMNS, TableError, checked
+from linking.table_checks import BOX_COLUMNS, COLUMNS, TableError, checked, refuse_unwritable
 
 __all__ = [
     "COLUMNS",
@@ -75,13 +75,15 @@ def write_tubes(table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     table = checked(table, lambda row: f"{path}, row {row + 1}", str(path))
     for column in ("video", "label"):
         for name in table[column].unique():
-            if "\0" in name or not _is_utf8(name):
-                raise TableError(f"{path}: {column} {name!r} holds characters that no text file can keep")
+            refuse_unwritable(name, column, str(path))
     with replace_when_whole(path) as temporary:
         if path.suffix.lower() == ".csv":
-            # "\r\n" inside a name would come back as "\n" if the file were opened in text mode
+            # Names are quoted where they must be; pandas does not see that "\r" ends a line for readers. newline=""
+            # keeps "\r\n" inside a name.
+            broken = any(table[column].str.contains("\r", regex=False).any() for column in ("video", "label"))
+            quoting = csv.QUOTE_NONNUMERIC if broken else csv.QUOTE_MINIMAL
             with temporary.open("w", encoding="utf-8", newline="") as file:
-                table.to_csv(file, index=False, lineterminator="\n")
+                table.to_csv(file, index=False, lineterminator="\n", quoting=quoting)
         elif path.suffix.lower() == ".json":
             temporary.write_text(table_json.dumps(table), encoding="utf-8")
         else:
@@ -100,6 +102,9 @@ def check_suffix(path: str | os.PathLike[str]) -> None:
 def table_from_annotations(annotations: Sequence[VideoAnnotation]) -> pd.DataFrame:
     """One row a box, in the order of the annotations; a video without tubes appears in ``attrs`` only."""
     tubes = [(annotation.video, tube) for annotation in annotations for tube in annotation.tubes]
+    for video, tube in tubes:
+        refuse_unwritable(video, "video", "tube table")
+        refuse_unwritable(tube.label, "label", "tube table")
     lengths = [len(tube) for _, tube in tubes]
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *(tube.boxes for _, tube in tubes)])
 
@@ -165,6 +170,7 @@ def annotations_from_table(table: pd.DataFrame) -> list[VideoAnnotation]:
 
 def table_from_detections(video: str, detections: Sequence[Detections]) -> pd.DataFrame:
     """One row a box with ``tube`` and ``label`` empty; class scores have no place in a table and stay out."""
+    refuse_unwritable(video, "video", "tube table")
     counts = [len(found) for found in detections]
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *(found.boxes for found in detections)])
     total = len(boxes)
@@ -308,11 +314,3 @@ def _need_pyarrow(path: Path) -> None:
 
 def _unknown_suffix(path: Path) -> TableError:
     return TableError(f"{path}: unknown suffix {path.suffix!r}; tube tables are {', '.join(SUFFIXES)}")
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
