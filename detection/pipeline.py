@@ -295,4 +295,6 @@ def _use_bfloat16(precision: str, device: torch.device) -> bool:
         return precision == "bf16"
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+    # a private name of torch: where it is gone, float32 is the safe answer
+    has_instructions = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return device.type == "cpu" and bool(has_instructions())
