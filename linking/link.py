@@ -134,6 +134,8 @@ def _tubes_of(candidates: Candidates, labels: Sequence[str], config: LinkConfig,
         top_boxes=config.top_boxes,
     )
     used = np.logical_or.reduce(mask, axis=1)
+    if not used.any():
+        return []
     candidates, mask = candidates.only(used), mask[used]
     graph = link_graph(
         candidates,

@@ -3,8 +3,8 @@
 The value of a path is the sum over its edges of ``s_i + s_j + overlap_weight * IoU_ij`` (Saha et al. 2016, section
 4.1): Viterbi gives the best path, its boxes are taken away, and the search is repeated. This module does the same
 without a pass over the video for every path. A pass (``_reach``) gives the value of the best path that ends in each
-box; several paths are then read off it, best first, as long as taking one away cannot have changed the next
-(``_read_paths``). What is left undecided waits for the next pass.
+box. The chains of best predecessors form trees; the best path of one tree is not changed by taking away that of
+another, unless boxes left over there can turn to it. Where they could (``_certain``), the tree waits for the next pass.
 
 All of it works on *nodes*: a node is a box in use by a class. No edge joins two classes, so many of them share a pass.
 """
@@ -21,8 +21,6 @@ from linking.link_graph import LinkGraph
 
 EDGES_AT_ONCE = 2**21
 """Classes share a pass up to this many edges, which bounds the memory."""
-
-FREE, TAKEN, UNDECIDED, GONE = range(4)
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,26 @@ class _Nodes:
             self.gain[edges],
         )
 
+    def linked(self) -> np.ndarray:
+        """(nodes,) bool: those with an edge."""
+        linked = np.zeros(len(self.box), bool)
+        linked[self.source] = linked[self.target] = True
+        return linked
+
+    def turned_round(self) -> _Nodes:
+        """The same with time running backwards: node ``k`` becomes the k-th from the end."""
+        last = len(self.box) - 1
+        order = np.argsort(-self.source)
+        return _Nodes(
+            self.box[::-1],
+            self.label[::-1],
+            -self.time[::-1],
+            self.score[::-1],
+            last - self.target[order],
+            last - self.source[order],
+            self.gain[order],
+        )
+
 
 def best_paths(
     candidates: Candidates, graph: LinkGraph, usable: np.ndarray, rules: PathRules
@@ -74,10 +92,12 @@ def best_paths(
     for group in _groups(graph, usable):
         nodes = _nodes(candidates, graph, usable, group, rules)
         while len(nodes.box):
-            found, state, waiting = _read_paths(nodes, _reach(nodes, rules), alive_paths, rules)
+            if rules.min_boxes > 1:
+                nodes = nodes.only(nodes.linked())
+            found, left = _take_paths(nodes, alive_paths, rules)
             for path in found:
                 paths[nodes.label[path[0]]].append(nodes.box[path])
-            nodes = nodes.only((state != TAKEN) & (state != GONE) & waiting[nodes.label])
+            nodes = nodes.only(left)
     return paths
 
 
@@ -121,14 +141,14 @@ def _nodes(candidates: Candidates, graph: LinkGraph, usable: np.ndarray, group: 
     return _Nodes(box, group[column], time, scores, source, target, gain)
 
 
-def _reach(nodes: _Nodes, rules: PathRules) -> np.ndarray:
+def _reach(nodes: _Nodes, *, from_first_frame: bool) -> np.ndarray:
     """(nodes,) value of the best path that ends in each node, plus the score of the node; -inf where none can end.
 
     The own score is added because every edge onwards counts it once more.
     """
     reach = nodes.score.copy()
-    if rules.whole_video:
-        reach[nodes.time > 0] = -np.inf  # a path begins in the first frame
+    if from_first_frame:
+        reach[nodes.time > 0] = -np.inf
     if len(nodes.target) == 0:
         return reach
     first_edge = np.flatnonzero(np.diff(nodes.target, prepend=-1))
@@ -136,7 +156,7 @@ def _reach(nodes: _Nodes, rules: PathRules) -> np.ndarray:
     frame_at = np.flatnonzero(np.diff(nodes.time[led_to], prepend=-1)).tolist()
     edge_at = first_edge[frame_at].tolist()
     own = nodes.score[led_to]
-    floor = -np.inf if rules.whole_video else 0.0  # beginning here is better than coming from a dead end
+    floor = -np.inf if from_first_frame else 0.0  # beginning here is better than coming from a dead end
     for k0, k1, e0, e1 in zip(frame_at, [*frame_at[1:], len(led_to)], edge_at, [*edge_at[1:], len(nodes.target)]):
         values = reach[nodes.source[e0:e1]]
         values += nodes.gain[e0:e1]
@@ -148,55 +168,92 @@ def _reach(nodes: _Nodes, rules: PathRules) -> np.ndarray:
     return reach
 
 
-def _read_paths(
-    nodes: _Nodes, reach: np.ndarray, alive_paths: np.ndarray, rules: PathRules
-) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """Paths that are certain after a pass (node indices), the state of every node, and which classes wait for another.
+def _take_paths(nodes: _Nodes, alive_paths: np.ndarray, rules: PathRules) -> tuple[list[np.ndarray], np.ndarray]:
+    """One pass: paths that are certain (node indices, best first), and (nodes,) which nodes go on to the next pass.
 
-    Ends are taken by falling value. A path is certain when none of its nodes is taken, and when no undecided path can
-    come to share nodes with it: an undecided path may turn to another predecessor once its own is gone, so the trees
-    of all its possible predecessors are reserved for the next pass. ``alive_paths`` (classes, frames) counts them.
+    ``alive_paths`` (classes, frames) counts the paths and is brought up to date.
     """
     num_frames = alive_paths.shape[1]
+    reach = _reach(nodes, from_first_frame=rules.whole_video)
     before = _best_before(nodes, reach, rules)
     root, length = _roots(before)
-    state = np.full(len(nodes.box), FREE, np.uint8)
-    shortest = num_frames if rules.whole_video else rules.min_boxes
-    ends = np.flatnonzero((length >= shortest) & (reach > -np.inf))
-    ends = ends[np.argsort(nodes.score[ends] - reach[ends], kind="stable")]
-    first_edge = np.searchsorted(nodes.target, np.arange(len(nodes.box) + 1))
+    value = reach - nodes.score
+    ends = length >= (num_frames if rules.whole_video else rules.min_boxes)
+    if rules.whole_video:
+        ends &= (nodes.time == num_frames - 1) & (reach > -np.inf)
+    best_ends = _best_of_each_tree(np.flatnonzero(ends), root, value)
+    paths = _walk_back(best_ends, before)
+
+    on_path = np.zeros(len(nodes.box), bool)
+    for path in paths:
+        on_path[path] = True
+    best = np.full(len(nodes.box), -np.inf)  # value of the best path of the tree of each root
+    best[root[best_ends]] = value[best_ends]
+    over = (best[root] > -np.inf) & ~on_path
+    certain = _certain(nodes, reach, root, best, over)
+
+    left = np.zeros(len(nodes.box), bool)
+    left[over] = True
+    gone = np.zeros(len(nodes.box), bool)
     first_node = np.searchsorted(nodes.time, np.arange(num_frames + 1))
-    reserved = np.zeros(len(nodes.box), bool)
-    waiting = np.zeros(len(alive_paths), bool)
+    full_labels: set[int] = set()
     found = []
-    back = before.tolist()
-    for end in ends.tolist():
-        if state[end] != FREE:
+    for end, path in zip(best_ends, paths):
+        label = int(nodes.label[end])
+        if not certain[root[end]] or label in full_labels:
+            left[path] = True
             continue
-        path, node = [], end
-        while node >= 0 and state[node] == FREE:
-            path.append(node)
-            node = back[node]
-        if node >= 0 and len(path) < rules.min_boxes:
-            state[path] = UNDECIDED  # too short to be kept, or to change what others do
-            continue
-        members = np.array(path[::-1])
-        label = nodes.label[end]
-        if node >= 0 or reserved[root[end]]:
-            waiting[label] = True
-            state[members] = UNDECIDED
-            rivals = nodes.source[_ranges(first_edge[members], first_edge[members + 1])]
-            reserved[root[rivals]] = True
-            continue
-        state[members] = TAKEN
-        found.append(members)
-        span = slice(nodes.time[members[0]], nodes.time[end] + 1)
+        found.append(path)
+        gone[path] = True
+        span = slice(nodes.time[path[0]], nodes.time[end] + 1)
         alive_paths[label, span] += 1
         full = np.flatnonzero(alive_paths[label, span] >= rules.max_paths) + span.start
         if len(full):
+            full_labels.add(label)  # what goes with these frames may be part of the paths that would come next
             beside = _ranges(first_node[full], first_node[full + 1])
-            state[beside[(nodes.label[beside] == label) & (state[beside] != TAKEN)]] = GONE
-    return found, state, waiting
+            gone[beside[nodes.label[beside] == label]] = True
+    # boxes outside all trees of use may still carry a path once the trees are cut
+    waiting = np.zeros(len(alive_paths), bool)
+    waiting[nodes.label[left & ~gone]] = True
+    return found, waiting[nodes.label] & ~gone
+
+
+def _certain(nodes: _Nodes, reach: np.ndarray, root: np.ndarray, best: np.ndarray, over: np.ndarray) -> np.ndarray:
+    """(nodes,) for each root, whether nothing can come before the best path of its tree.
+
+    What is left ``over`` of a better tree once its best path is taken can turn to another predecessor, here into tree
+    R, and go on through other leftovers. The value of any such path is at most that of the way to the predecessor
+    plus the best way onwards through leftovers; if no more than ``best[R]``, the best path of R is the next one.
+    """
+    threat = np.full(len(root), -np.inf)
+    if over.any():
+        onwards = np.full(len(root), -np.inf)
+        onwards[over] = _reach(nodes.only(over).turned_round(), from_first_frame=False)[::-1]
+        here, there = root[nodes.source], root[nodes.target]
+        edges = np.flatnonzero(over[nodes.target] & (here != there) & (best[there] >= best[here]))
+        by_edge = reach[nodes.source[edges]] + nodes.gain[edges] + onwards[nodes.target[edges]]
+        np.maximum.at(threat, here[edges], by_edge)
+    return threat <= best
+
+
+def _best_of_each_tree(ends: np.ndarray, root: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """The end of highest value in each tree, best tree first; of equals the earlier end."""
+    by_value = ends[np.argsort(-value[ends], kind="stable")]
+    _, first = np.unique(root[by_value], return_index=True)
+    return by_value[np.sort(first)]
+
+
+def _walk_back(ends: np.ndarray, before: np.ndarray) -> list[np.ndarray]:
+    """The path to each end, ascending."""
+    back = before.tolist()
+    paths = []
+    for end in ends.tolist():
+        path, node = [], end
+        while node >= 0:
+            path.append(node)
+            node = back[node]
+        paths.append(np.array(path[::-1]))
+    return paths
 
 
 def _best_before(nodes: _Nodes, reach: np.ndarray, rules: PathRules) -> np.ndarray:

@@ -21,7 +21,7 @@ class TableError(ValueError):
 
 
 def refuse_unwritable(name: str, column: str, place: str) -> None:
-    """TableError for text that cannot be kept: NUL ends it in C, a lone surrogate (an undecodable file name) is none."""
+    """TableError for text no file can keep: NUL ends it in C, a lone surrogate (an undecodable file name) is none."""
     if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
         raise TableError(f"{place}: {column} {name[:80]!r} holds characters that no text file can keep")
 

@@ -423,7 +423,7 @@ class TestTablesMadeElsewhere:
 
     def test_detections_of_single_frames_are_no_annotation(self):
         table = table_from_detections("a", [Detections(0, tube(n=1).boxes, [1])])
-        with pytest.raises(TableError, match="row 1, column 'tube': empty; .* link them into tubes first"):
+        with pytest.raises(TableError, match=r"row 1, column 'tube': empty; .* link them into tubes first"):
             annotations_from_table(table)
 
     def test_filtered_and_concatenated_tables_work(self):
