@@ -100,7 +100,7 @@ def train_scorer(
             interrupted.
         proposals: video -> frame -> boxes of the proposal network, to take regions from as well.
         workers: processes that prepare clips; 0 prepares them in this one.
-        max_minutes: the schedule is unchanged, but no epoch starts after this time.
+        max_minutes: no epoch but the first starts after this time; the schedule does not change.
         on_epoch: called with each line of the log.
     """
     network.to(device)
@@ -125,7 +125,8 @@ def train_scorer(
     preprocessing = Preprocessing()
     started = time.monotonic()
     for epoch in range(first_epoch, config.epochs):
-        if max_minutes is not None and time.monotonic() - started > max_minutes * 60:
+        late = max_minutes is not None and time.monotonic() - started > max_minutes * 60
+        if late and epoch > first_epoch:
             break
         clips.epoch = epoch
         order = np.random.default_rng((config.seed, epoch)).permutation(len(clips)).tolist()

@@ -14,13 +14,12 @@ from detection.train_scorer import TrainConfig, build_scorer, scorer_loss, train
 from detection.training_clips import AugmentConfig, ClipConfig, TrainingClips, collate
 from detection.validate_scorer import validate_scorer
 from linking.geometry import box_iou
-from linking.records import Tube, VideoAnnotation
 from recognition.lgd3d import lgd3d_small
 from recognition.model_files import ModelFile
 from recognition.preprocessing import Preprocessing
 from recognition.training_state import TrainingStateError
-from video.datasets import Dataset, LabelledVideo
-from video.writing import VideoWriter
+from tests.squares import square_videos
+from video.datasets import Dataset
 
 SCORER = ScorerConfig(
     num_classes=2,
@@ -42,24 +41,7 @@ TRAIN = TrainConfig(epochs=3, batch_clips=4, optimizer="adamw", learning_rate=5e
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    folder = tmp_path_factory.mktemp("squares")
-    videos = []
-    for number in range(8):
-        label = ("right", "down")[number % 2]
-        rng = np.random.default_rng(number)
-        background = rng.integers(0, 100, (48, 64, 3)).astype(np.uint8)
-        path = folder / f"{label}{number}.mp4"
-        boxes = []
-        with VideoWriter(path, width=64, height=48, fps=25) as writer:
-            for k in range(12):
-                x, y = (8 + 3 * k, 16) if label == "right" else (24, 2 + 2 * k)
-                frame = background.copy()
-                frame[y : y + 16, x : x + 16] = (250, 200, 40)
-                boxes.append((x, y, x + 16, y + 16))
-                writer.write(frame)
-        tube = Tube(label, np.arange(12), np.array(boxes, np.float32))
-        videos.append(LabelledVideo(path, VideoAnnotation(path.stem, [tube], 12, 64, 48)))
-    return Dataset("squares", ("right", "down"), tuple(videos))
+    return square_videos(tmp_path_factory.mktemp("squares"))
 
 
 def test_regions_stay_on_the_actor_under_every_augmentation(dataset: Dataset) -> None:
