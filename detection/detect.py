@@ -35,7 +35,7 @@ class DetectConfig:
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
     link: LinkConfig = field(default_factory=LinkConfig)
     trim: TrimConfig = field(default_factory=TrimConfig)
-    trimming: bool = True
+    trimmed: bool = True
     """False hands out paths as they were linked, for clips that are cut to the action already."""
     select: SelectConfig = field(default_factory=lambda: SelectConfig(min_score=0.1))
 
@@ -107,7 +107,7 @@ def detect_video(
             warnings.append(f"{lost} given boxes lie beyond the last of {scored.num_frames} frames and are left out")
         tubes = label_tubes(inside, scored)
     else:
-        tubes = build_tubes(scored, config.link, config.trim if config.trimming else None, config.select)
+        tubes = build_tubes(scored, config.link, config.trim if config.trimmed else None, config.select)
     timings.link = perf_counter() - started
     return DetectedVideo(scored, tubes, timings, warnings)
 

@@ -166,7 +166,7 @@ def _settings(args: argparse.Namespace, settings: dict[str, Any], from_table: bo
     if args.score_threshold is not None:
         settings.setdefault("select", {})["min_score"] = args.score_threshold
     if args.no_trim:
-        settings["trimming"] = False
+        settings["trimmed"] = False
     return settings
 
 
