@@ -12,14 +12,14 @@ from time import perf_counter
 import numpy as np
 
 from detection.pipeline import PipelineConfig, Timings, score_video
-from detection.proposals import ProposalConfig, Proposer, TableProposer, name_in_table
+from detection.proposals import ProposalConfig, Proposer, TableProposer, name_in_table, read_table_once
 from detection.scorer import LoadedScorer
 from linking.build import SelectConfig, build_tubes
 from linking.given import label_tubes
 from linking.link import LinkConfig
 from linking.records import Tube
 from linking.scores import ScoredVideo
-from linking.tables import annotations_from_table, read_tubes
+from linking.tables import annotations_from_table
 from linking.trim import TrimConfig
 from video.frames import VideoSource, open_video
 from video.writing import VideoWriter
@@ -115,7 +115,7 @@ def detect_video(
 def boxes_of_table(path: str | Path, video: str, config: ProposalConfig) -> tuple[TableProposer, list[Tube] | None]:
     """The boxes of a tube table for one video, all of them, and its tubes if its rows say which box is whose."""
     proposer = TableProposer(path, video, replace(config, max_boxes=10_000))
-    table = read_tubes(path)
+    table = read_table_once(path)
     rows = table[table["video"] == name_in_table(Path(path), video, sorted(set(table["video"])))]
     if rows["tube"].isna().any() or len(rows) == 0:
         return proposer, None

@@ -14,10 +14,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
@@ -164,7 +166,7 @@ class TableProposer:
         Raises ProposalError where the table has no such video, TableError where it is no tube table.
         """
         self._path, self._config = Path(path), config
-        table = read_tubes(path)
+        table = read_table_once(path)
         names = sorted({*table["video"], *table.attrs.get("videos", {})})
         self._video = name_in_table(self._path, video, names)
         self._found = {found.frame: found for found in detections_from_table(table, self._video)}
@@ -191,6 +193,17 @@ class TableProposer:
         _, first = np.unique(inside, axis=0, return_index=True)
         best = np.sort(first)[: self._config.max_boxes]
         return Detections(index, inside[best], scores[best])
+
+
+def read_table_once(path: str | Path) -> pd.DataFrame:
+    """The tube table at ``path``, kept while the file stays the same: every video of a run asks for it."""
+    stat = Path(path).stat() if Path(path).is_file() else None
+    return _read_table(str(path), stat.st_mtime_ns if stat else 0, stat.st_size if stat else 0)
+
+
+@lru_cache(maxsize=1)
+def _read_table(path: str, changed: int, size: int) -> pd.DataFrame:
+    return read_tubes(path)
 
 
 def open_proposer(
