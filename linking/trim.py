@@ -70,8 +70,9 @@ PRESETS = {"default": TrimConfig(), "paper": PAPER}
 def trim_tube(tube: Tube, config: TrimConfig) -> list[Tube]:
     """The runs of ``tube`` that show its action, in order of time; none where it is background throughout.
 
-    Interpolated boxes (score NaN) take part with scores interpolated in time and keep their NaN; a run of
-    nothing but such boxes is dropped. A run's score is the mean of its ``top_frames`` best box scores.
+    Interpolated boxes (score NaN) take part with scores interpolated in time and keep their NaN; no run consists of
+    them alone, because a neighbour with a score of its own is worth as much. A run's score is the mean of its
+    ``top_frames`` best box scores.
     ValueError for a tube without any box score.
     """
     return trim_tubes([tube], config)[0]
@@ -154,7 +155,7 @@ def _runs(tube: Tube, labels: np.ndarray, config: TrimConfig) -> list[Tube]:
     runs = []
     for start, end in zip(edges[::2], edges[1::2]):
         score = best_mean(scores[start:end], config.top_frames)
-        if end - start < min(config.min_frames, len(tube)) or np.isnan(score):
+        if end - start < min(config.min_frames, len(tube)):
             continue
         runs.append(
             dataclasses.replace(

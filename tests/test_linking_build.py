@@ -1,0 +1,167 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from linking.build import (
+    PRESETS,
+    SelectConfig,
+    TubeConfig,
+    build_tubes,
+    class_scores_of,
+    suppress_tubes,
+    top_classes,
+)
+from linking.geometry import tube_iou
+from linking.link import LinkConfig
+from linking.records import Detections, Tube
+from linking.scores import ScoredVideo
+from linking.trim import TrimConfig
+
+CLASSES = ("run", "jump", "sit")
+
+
+def scored(frames, cuts=()):
+    """A video; each frame is a list of (x, (score of each class))."""
+    detections = []
+    for t, boxes in enumerate(frames):
+        corners = np.array([(x, 0, x + 40, 80) for x, _ in boxes]).reshape(-1, 4)
+        class_scores = np.array([s for _, s in boxes]).reshape(-1, len(CLASSES))
+        detections.append(Detections(t, corners, np.full(len(boxes), 0.9), class_scores))
+    return ScoredVideo("clip", CLASSES, tuple(detections), 320, 240, 25.0, cuts)
+
+
+RUNS, JUMPS, IDLE = (0.8, 0.04, 0.02), (0.1, 0.7, 0.02), (0.02, 0.02, 0.02)
+
+
+def described(tubes):
+    return [(tube.id, tube.label, tube.first_frame, tube.end_frame) for tube in tubes]
+
+
+def test_a_change_of_action_gives_one_tube_for_each():
+    video = scored([[(t, RUNS)] for t in range(20)] + [[(t, JUMPS)] for t in range(20, 50)])
+    tubes = build_tubes(video)
+    assert described(tubes) == [(0, "run", 0, 20), (1, "jump", 20, 50)]
+    assert [tube.score for tube in tubes] == pytest.approx([0.8, 0.7])
+
+
+def test_without_trimming_a_tube_keeps_its_whole_length():
+    video = scored([[(t, RUNS)] for t in range(20)] + [[(t, JUMPS)] for t in range(20, 50)])
+    tubes = build_tubes(video, LinkConfig(), None)
+    # running is scored 0.1 during the jump, which is still above the threshold of linking
+    assert described(tubes) == [(0, "jump", 20, 50), (1, "run", 0, 50)]
+    assert tubes[1].score == pytest.approx((20 * 0.8 + 30 * 0.1) / 50)
+
+
+def test_an_empty_video_has_no_tubes():
+    assert build_tubes(scored([])) == []
+    assert build_tubes(scored([[], [], []])) == []
+    assert build_tubes(scored([[], []]), LinkConfig(class_agnostic=True)) == []
+
+
+def test_nothing_is_linked_across_a_cut():
+    frames = [[(0, RUNS)] for _ in range(40)]
+    assert described(build_tubes(scored(frames))) == [(0, "run", 0, 40)]
+    assert sorted(described(build_tubes(scored(frames, cuts=(15,))))) == [(0, "run", 0, 15), (1, "run", 15, 40)]
+
+
+def test_ids_count_from_0_by_falling_score():
+    frames = [[(0, (0.5, 0, 0)), (100, (0.9, 0, 0)), (200, (0, 0.7, 0))] for _ in range(10)]
+    tubes = build_tubes(scored(frames))
+    assert [(tube.id, tube.label, tube.boxes[0, 0]) for tube in tubes] == [
+        (0, "run", 100),
+        (1, "jump", 200),
+        (2, "run", 0),
+    ]
+
+
+def test_weak_tubes_and_too_many_tubes_are_left_out():
+    frames = [[(0, (0.5, 0, 0)), (100, (0.9, 0, 0)), (200, (0, 0.7, 0))] for _ in range(10)]
+    assert len(build_tubes(scored(frames), select=SelectConfig(min_score=0.6))) == 2
+    assert [tube.score for tube in build_tubes(scored(frames), select=SelectConfig(max_tubes=1))] == pytest.approx(
+        [0.9]
+    )
+
+
+class TestActorsFirst:
+    """The other reading of the paper: link actors, give each tube its classes afterwards."""
+
+    config = LinkConfig(class_agnostic=True)
+
+    def test_a_tube_gets_the_mean_score_of_each_class_over_its_boxes(self):
+        video = scored([[(0, RUNS)] for _ in range(10)] + [[(0, JUMPS)] for _ in range(10)])
+        tubes = build_tubes(video, self.config, None, SelectConfig(min_score=0.05))
+        assert [(tube.label, tube.score) for tube in tubes] == [
+            ("run", pytest.approx((10 * 0.8 + 10 * 0.1) / 20)),
+            ("jump", pytest.approx((10 * 0.04 + 10 * 0.7) / 20)),
+        ]
+        assert tubes[1].scores[0] == pytest.approx(0.04)
+
+    def test_identity_outlasts_a_change_of_action_and_each_class_is_trimmed(self):
+        video = scored([[(0, RUNS)] for _ in range(20)] + [[(0, JUMPS)] for _ in range(20)])
+        tubes = build_tubes(video, self.config, TrimConfig(), SelectConfig(min_score=0.05))
+        assert described(tubes) == [(0, "run", 0, 20), (1, "jump", 20, 40)]
+
+    def test_a_missed_frame_is_bridged(self):
+        video = scored([[(t, RUNS)] if t != 5 else [] for t in range(12)])
+        tube = build_tubes(video, self.config)[0]
+        assert described([tube]) == [(0, "run", 0, 12)]
+        assert np.flatnonzero(np.isnan(tube.scores)).tolist() == [5]
+
+
+class TestSuppression:
+    def tube(self, first, score, label="run", n=10):
+        return Tube(label, np.arange(first, first + n), np.tile(np.float32([0, 0, 10, 10]), (n, 1)), None, score, 0)
+
+    def test_the_better_of_two_overlapping_tubes_stays(self):
+        one, other = self.tube(0, 0.5), self.tube(2, 0.6)
+        assert tube_iou(one, other) == pytest.approx(8 / 12)
+        assert suppress_tubes([one, other], 0.5) == [other]
+        assert suppress_tubes([one, other], 0.7) == [other, one]
+
+    def test_tubes_of_other_classes_and_other_times_stay(self):
+        tubes = [self.tube(0, 0.9), self.tube(0, 0.8, "jump"), self.tube(20, 0.7)]
+        assert suppress_tubes(tubes, 0.0) == tubes
+
+    def test_1_keeps_even_copies(self):
+        assert len(suppress_tubes([self.tube(0, 0.5), self.tube(0, 0.5)], 1.0)) == 2
+
+
+class TestTopClasses:
+    def test_mean_scores_over_the_boxes_best_first(self):
+        video = scored([[(0, RUNS), (200, IDLE)] for _ in range(10)] + [[(0, JUMPS)] for _ in range(10)])
+        (tube,) = (tube for tube in build_tubes(video, LinkConfig(), None) if tube.label == "run")
+        names, means = zip(*top_classes(tube, video, 2))
+        assert names == ("run", "jump")
+        assert means == pytest.approx(((0.8 + 0.1) / 2, (0.04 + 0.7) / 2))
+        assert len(top_classes(tube, video)) == 3
+        assert len(top_classes(tube, video, 9)) == 3
+
+    def test_interpolated_boxes_do_not_count(self):
+        video = scored([[(0, RUNS)] if t != 5 else [] for t in range(12)])
+        tube = build_tubes(video)[0]
+        assert top_classes(tube, video, 1) == [("run", pytest.approx(0.8))]
+        assert np.isnan(class_scores_of(tube, video)).all(axis=1).tolist() == [t == 5 for t in range(12)]
+
+    def test_boxes_made_elsewhere_are_found_by_overlap(self):
+        video = scored([[(0, RUNS), (200, IDLE)] for _ in range(4)])
+        near = Tube("run", np.arange(4), np.tile(np.float32([4, 0, 44, 80]), (4, 1)), np.ones(4), 1.0)  # IoU 36 / 44
+        assert top_classes(near, video, 1) == [("run", pytest.approx(0.8))]
+        far = Tube("run", np.arange(4), np.tile(np.float32([80, 0, 120, 80]), (4, 1)), np.ones(4), 1.0)
+        assert top_classes(far, video) == []
+        later = Tube("run", np.arange(90, 94), np.tile(np.float32([0, 0, 40, 80]), (4, 1)), np.ones(4), 1.0)
+        assert top_classes(later, video) == []
+
+
+def test_presets_build_tubes():
+    video = scored([[(t, RUNS)] for t in range(40)])
+    assert described(PRESETS["default"].build(video))[0] == (0, "run", 0, 40)
+    assert (0, "run", 0, 40) in described(PRESETS["paper"].build(video))
+    untrimmed = dataclasses.replace(TubeConfig(), trimmed=False)
+    assert described(untrimmed.build(video))[0] == (0, "run", 0, 40)
+
+
+@pytest.mark.parametrize("changes", [{"nms_iou": 2.0}, {"max_tubes": 0}])
+def test_settings_that_make_no_sense(changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        SelectConfig(**changes)

@@ -1,0 +1,106 @@
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from linking.records import Detections
+from linking.scores import ScoredVideo, write_scores
+from linking.tables import annotations_from_table, read_tubes
+
+TOOL = Path(__file__).parents[1] / "tools" / "link_tubes.py"
+
+
+def start(*arguments):
+    command = [sys.executable, str(TOOL), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def refused(capsys):
+    """The one line on stderr of a run that ends in exit code 2; in this process, because starting one takes seconds."""
+    main = runpy.run_path(str(TOOL))["main"]
+
+    def run(*arguments):
+        assert main([str(argument) for argument in arguments]) == 2
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert output.err.startswith("error: ")
+        assert output.err.count("\n") == 1
+        return output.err
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Scores of two videos: an actor who runs for 20 frames (one missed) and stands for 20, and nothing at all."""
+    detections = []
+    for t in range(40):
+        boxes = np.float32([(t, 0, t + 40, 80)] if t != 5 else []).reshape(-1, 4)
+        n = len(boxes)
+        scores = np.tile([0.8 if t < 20 else 0.1, 0.0], (n, 1))
+        detections.append(Detections(t, boxes, np.full(n, 0.9), scores))
+    nothing = tuple(Detections(t, np.zeros((0, 4)), np.zeros(0), np.zeros((0, 2))) for t in range(3))
+    for name, found in (("a/clip", tuple(detections)), ("empty", nothing)):
+        scored = ScoredVideo(name, ("run", "jump"), found, 320, 240, 25.0)
+        write_scores(tmp_path / "scores" / f"{name}.npz", scored)
+    return tmp_path / "scores"
+
+
+def test_a_folder_of_scores_becomes_one_table_with_its_settings_beside(folder, tmp_path):
+    done = start(folder, "--output", tmp_path / "tubes.json", "--max-gap", 3, "--set", "trim.class_alpha.run=1.5")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:2] == [
+        "a/clip: 40 frames, 1 tubes, best: run 0.80 in frames 0-19",
+        "empty: 3 frames, 0 tubes",
+    ]
+    clip, empty = annotations_from_table(read_tubes(tmp_path / "tubes.json"))
+    assert (clip.video, clip.num_frames, clip.width, clip.height) == ("a/clip", 40, 320, 240)
+    (tube,) = clip.tubes
+    assert (tube.label, tube.first_frame, tube.end_frame) == ("run", 0, 20)
+    assert np.flatnonzero(np.isnan(tube.scores)).tolist() == [5]
+    assert (empty.video, empty.num_frames, empty.tubes) == ("empty", 3, ())
+    report = json.loads((tmp_path / "tubes.settings.json").read_text())
+    assert report["settings"]["link"]["max_gap"] == 3
+    assert report["settings"]["trim"]["class_alpha"] == {"run": 1.5}
+    assert [entry["video"] for entry in report["inputs"]] == ["a/clip", "empty"]
+    assert len(report["inputs"][0]["sha256"]) == 64
+
+
+def test_options_beat_set_beats_file(folder, tmp_path):
+    (tmp_path / "c.toml").write_text("trimmed = false\n[link]\nmax_gap = 1\nmin_boxes = 3\ntop_boxes = 4\n")
+    done = start(
+        folder / "a", "-o", tmp_path / "t.csv", "--config", tmp_path / "c.toml", "--set", "link.min_boxes=5",
+        "--set", "link.max_gap=2", "--max-gap", "6",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    settings = json.loads((tmp_path / "t.settings.json").read_text())["settings"]
+    assert [settings["link"][key] for key in ("top_boxes", "min_boxes", "max_gap")] == [4, 5, 6]
+    assert not settings["trimmed"]
+    (clip,) = annotations_from_table(read_tubes(tmp_path / "t.csv"))
+    assert clip.tubes[0].end_frame == 40
+
+
+def test_settings_and_files_that_cannot_be_used_end_in_one_line(folder, tmp_path, refused):
+    done = start(folder, "-o", tmp_path / "t.csv", "--alpha", "-1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: trim: alpha must be a number, 0 or more; alpha is -1.0\n"
+    output = tmp_path / "t.csv"
+    assert "unknown setting link.gap; known are link.score_threshold" in refused(
+        folder, "-o", output, "--set", "link.gap=3"
+    )
+    assert "max_gap must be 0 or more, got -1" in refused(folder, "-o", output, "--max-gap", "-1")
+    assert "names 'walk', which is no class" in refused(folder, "-o", output, "--set", "trim.class_alpha.walk=1")
+    assert "unknown preset 'best'; there are default, paper" in refused(folder, "-o", output, "--preset", "best")
+    assert "unknown suffix '.txt'" in refused(folder, "-o", tmp_path / "t.txt")
+    assert "no such file or folder" in refused(tmp_path / "none", "-o", output)
+    (tmp_path / "bare").mkdir()
+    assert "no score files (.npz) in this folder" in refused(tmp_path / "bare", "-o", output)
+    assert "video 'empty' is in" in refused(folder / "empty.npz", folder / "empty.npz", "-o", output)
+    (folder / "bad.npz").write_text("text")
+    assert "bad.npz: not a whole .npz score file" in refused(folder, "-o", output)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bare", "scores"]  # nothing was written
