@@ -172,16 +172,14 @@ def _settings(args: argparse.Namespace, settings: dict[str, Any], from_table: bo
 
 def _inputs(args: argparse.Namespace) -> list[Input]:
     from detection.inputs import inputs_of, inputs_of_dataset
-    from video.datasets import fold, open_dataset
+    from video.datasets import open_dataset
+    from video.mixing import named_fold
 
     if not args.dataset:
         return inputs_of(args.videos)
     dataset = open_dataset(args.dataset, split=args.split, part=args.part or ("train" if args.fold else "test"))
     if args.fold:
-        index, _, count = args.fold.partition("/")
-        if not (index.isdigit() and count.isdigit()):
-            raise ValueError(f"--fold: expected I/N, 0/5 say, got {args.fold!r}")
-        _, dataset = fold(dataset, int(index), int(count))
+        _, dataset = named_fold(dataset, args.fold)
     return inputs_of_dataset(dataset)
 
 

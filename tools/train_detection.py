@@ -76,8 +76,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from recognition.memory import reuse_large_blocks
     from recognition.model_files import load_model, save_model
     from recognition.preprocessing import Preprocessing
-    from video.datasets import fold, open_dataset
-    from video.mixing import mix
+    from video.mixing import mix, open_for_training
 
     reuse_large_blocks()
     if args.threads:
@@ -93,16 +92,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     short = [f"train.{name}={getattr(args, name)}" for name in ("epochs", "seed") if getattr(args, name) is not None]
     recipe = with_settings(recipe, read_settings(args.config, args.set + short))
 
-    training, validation = [], []
-    for path in args.dataset.split(","):
-        kept = open_dataset(path, split=args.split, part="train")
-        if args.fold:
-            index, _, count = args.fold.partition("/")
-            if not (index.isdigit() and count.isdigit()):
-                raise SettingsError(f"--fold: expected I/N, 0/5 say, got {args.fold!r}")
-            kept, held = fold(kept, int(index), int(count))
-            validation.append(held)
-        training.append(kept)
+    training, validation = open_for_training(args.dataset.split(","), split=args.split, fold_name=args.fold)
     dataset = mix(training)
     recipe = replace(recipe, scorer=replace(recipe.scorer, num_classes=len(dataset.class_names)))
     with replace_when_whole(args.output / "settings.json") as temporary:

@@ -69,7 +69,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from detection.train_proposals import ProposalTraining, evaluate, resolved, spread_frames, train
     from linking.files import replace_when_whole
     from linking.settings import SettingsError, read_settings, with_settings
-    from video.datasets import LabelledVideo, fold, open_dataset
+    from video.datasets import LabelledVideo
+    from video.mixing import open_for_training
 
     def say(line: str) -> None:
         print(line, file=sys.stderr)
@@ -98,17 +99,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             report=say,
         )
 
-    training, validation = [], []
-    for path in args.dataset.split(","):
-        kept, held = open_dataset(path, split=args.split, part="train"), None
-        if args.fold:
-            index, _, count = args.fold.partition("/")
-            if not (index.isdigit() and count.isdigit()):
-                raise SettingsError(f"--fold: expected I/N, 0/5 say, got {args.fold!r}")
-            kept, held = fold(kept, int(index), int(count))
-        training.append(decoded(kept.videos))
-        if held:
-            validation.append(decoded(held.videos))
+    names = args.dataset.split(",")
+    kept, held_out = open_for_training(names, split=args.split, fold_name=args.fold)
+    training = [decoded(dataset.videos) for dataset in kept]
+    validation = [decoded(dataset.videos) for dataset in held_out]
 
     torch.manual_seed(config.seed)
     if start:

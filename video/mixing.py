@@ -1,11 +1,11 @@
-"""Several datasets as one, for training on all of them."""
+"""Several datasets at once, and the folds that a command line names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from video.datasets import Dataset, LabelledVideo
+from video.datasets import Dataset, DatasetError, LabelledVideo, fold, open_dataset
 
 
 def mix(datasets: Sequence[Dataset]) -> Dataset:
@@ -24,3 +24,25 @@ def mix(datasets: Sequence[Dataset]) -> Dataset:
             for item in dataset.videos
         ]
     return Dataset("+".join(dataset.name for dataset in datasets), class_names, tuple(videos))
+
+
+def named_fold(dataset: Dataset, name: str) -> tuple[Dataset, Dataset]:
+    """``fold`` by a text like "0/5": training and validation videos. DatasetError for any other text."""
+    index, _, count = name.partition("/")
+    if not (index.isdigit() and count.isdigit()):
+        raise DatasetError(f"--fold: expected I/N, 0/5 say, got {name!r}")
+    return fold(dataset, int(index), int(count))
+
+
+def open_for_training(
+    paths: Sequence[str], *, split: int = 1, fold_name: str | None = None
+) -> tuple[list[Dataset], list[Dataset]]:
+    """The training part of each dataset, and what is held out of it: nothing (no entries) without ``fold_name``."""
+    training, validation = [], []
+    for path in paths:
+        dataset = open_dataset(path, split=split, part="train")
+        if fold_name is not None:
+            dataset, held_out = named_fold(dataset, fold_name)
+            validation.append(held_out)
+        training.append(dataset)
+    return training, validation
