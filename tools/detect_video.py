@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -80,6 +81,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Everything after parsing; imports torch."""
+    # Threads that wait without spinning: on a busy machine spinning costs several times the work itself.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import torch
     from tqdm import tqdm
 

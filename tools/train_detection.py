@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Everything after parsing; imports torch."""
+    # Threads that wait without spinning: on a busy machine spinning costs several times the work itself.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import time
     from dataclasses import asdict, replace
 

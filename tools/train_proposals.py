@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +61,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Everything after parsing; imports torch."""
+    # Threads that wait without spinning: on a busy machine spinning costs several times the work itself.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import torch
     from tqdm import tqdm
 
