@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torchvision.models.detection.image_list import ImageList
 
 from detection.detector_files import save_detector
 from detection.detectors import DetectorConfig, build_detector, tiny
 from detection.proposals import (
+    BUNDLED,
     DetectorProposer,
     ProposalConfig,
     ProposalError,
@@ -19,7 +21,9 @@ from detection.proposals import (
 from linking.records import Detections, Tube, VideoAnnotation
 from linking.tables import table_from_annotations, table_from_detections, write_tubes
 from recognition.model_files import ModelFileError
+from video.clips import ClipReader
 
+DEMO = Path(__file__).parents[1] / "assets" / "demo.mp4"
 SIZES = [(48, 64), (48, 64), (72, 40), (48, 64), (33, 97)]
 INDICES = [7, 3, 0, 12, 5]
 
@@ -124,14 +128,16 @@ def test_frames_are_never_enlarged_unless_asked() -> None:
     assert detector_proposer(short_side=480)._network_size(120, 160) == (480, 640)
 
 
-def test_boxes_of_scaled_frames_are_in_pixels_of_the_frame() -> None:
-    """A picture and the same picture doubled, both seen by the network at one size."""
-    small = np.kron(frames([(12, 16)])[0], np.ones((8, 8, 1), np.uint8))
-    doubled = np.kron(small, np.ones((2, 2, 1), np.uint8))
-    proposer = detector_proposer(short_side=96)
-    found, found_doubled = proposer.propose([small, doubled], [0, 1])
-    # the surest box; antialiasing blurs the doubled picture a little, which changes weaker answers
-    np.testing.assert_allclose(found_doubled.boxes[0], 2 * found.boxes[0], atol=1)
+def test_boxes_of_scaled_frames_are_in_pixels_of_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 192x256 frame is seen at 96x128: what the network finds at 10 lies at 20."""
+
+    def one_box(model: object, batch: ImageList, **settings: object) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        assert batch.image_sizes == [(96, 128)]
+        return [torch.tensor([[10.0, 20, 30, 200]])], [torch.tensor([0.9])]
+
+    monkeypatch.setattr("detection.proposals.detect_boxes", one_box)
+    (found,) = detector_proposer(short_side=96).propose(frames([(192, 256)]), [0])
+    assert found.boxes.tolist() == [[20, 40, 60, 192]]  # and cut at the lower edge
 
 
 def test_weak_boxes_are_dropped() -> None:
@@ -216,7 +222,7 @@ def test_a_model_file_gives_the_boxes_of_the_network_that_was_saved(tmp_path: Pa
 
 
 def test_a_model_file_of_another_network_is_refused(tmp_path: Path) -> None:
-    wider = DetectorConfig(**{**vars(tiny()), "stem_width": 16})
+    wider = DetectorConfig(**{**vars(tiny()), "stem_width": 24})
     save_detector(tmp_path / "m.safetensors", eager_detector(), wider, {})
     with pytest.raises(ModelFileError, match=r"m\.safetensors: weights do not fit"):
         open_proposer(tmp_path / "m.safetensors")
@@ -249,3 +255,16 @@ def test_without_a_network_the_error_says_where_the_weights_belong(
     expected = r"put fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9\.pth into .*checkpoints"
     with pytest.raises(ModelFileError, match=expected):
         open_proposer("torchvision:fasterrcnn_mobilenet_v3_large_320_fpn")
+
+
+@pytest.mark.skipif(
+    not (BUNDLED.is_file() and DEMO.is_file()), reason="the bundled weights or the demo clip are not here"
+)
+def test_the_bundled_detector_finds_both_actors_of_the_demo() -> None:
+    frame = ClipReader(DEMO).read([56])[0]
+    (found,) = open_proposer("bundled").propose([frame], [56])
+    middles = (found.boxes[found.scores > 0.7, 0] + found.boxes[found.scores > 0.7, 2]) / 2 / frame.shape[1]
+    assert (middles < 0.5).any()
+    assert (middles > 0.5).any()
+    assert len(middles) <= 3
+    assert BUNDLED.stat().st_size < 20e6
