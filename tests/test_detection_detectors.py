@@ -120,7 +120,8 @@ def test_the_network_of_the_paper_has_a_resnet_101_with_five_levels() -> None:
     ("settings", "text"),
     [
         ({"body": "resnet7"}, "unknown body 'resnet7'; known are small, resnet18"),
-        ({"widths": (1, 2, 3)}, "4 stages"),
+        ({"widths": (16, 32, 48)}, "4 stages"),
+        ({"stem_width": 8}, "stem_width must be 16 or more"),
         ({"body": "resnet18"}, "5 levels"),
         ({"frozen_norm": True}, "frozen_norm needs"),
         ({"anchor_sizes": ((8,), (16,), (32,), (64, 90))}, "same number"),
