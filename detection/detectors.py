@@ -71,7 +71,7 @@ class DetectorConfig:
         if self.body == "small" and self.frozen_norm:
             raise ValueError("frozen_norm needs a torchvision body with ImageNet weights")
         if self.body == "small" and self.stem_width < 16:
-            # The backward pass of a 1x1 convolution of stride 2 with fewer than 16 input channels, channels_last, writes
+            # The backward pass of a channels_last 1x1 convolution of stride 2 with fewer than 16 input channels writes
             # beyond its memory in oneDNN (torch 2.15): seen with glibc's malloc check at 4, 8 and 12, not at 16 and up.
             raise ValueError(f"stem_width must be 16 or more, got {self.stem_width}")
         if self.body == "small" and not len(self.widths) == len(self.depths) == 4:
