@@ -220,7 +220,9 @@ def detect_boxes(
     hidden = heads.box_head(heads.box_roi_pool(features, proposals, batch.image_sizes))
     logits, deltas = heads.box_predictor(hidden)
     all_scores = logits.float().softmax(-1)[:, label].split(counts)
-    all_boxes = heads.box_coder.decode(deltas.float(), proposals)[:, label].split(counts)
+    # Without any proposal the coder leaves the classes unfolded.
+    decoded = heads.box_coder.decode(deltas.float(), proposals).reshape(-1, logits.shape[1], 4)
+    all_boxes = decoded[:, label].split(counts)
     kept_boxes, kept_scores = [], []
     for boxes, scores, size in zip(all_boxes, all_scores, batch.image_sizes):
         boxes = box_ops.clip_boxes_to_image(boxes, size)

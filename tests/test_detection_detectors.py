@@ -85,6 +85,15 @@ def test_objectness_boxes_are_those_of_the_region_proposal_network() -> None:
         assert (own_scores.diff() <= 0).all()
 
 
+def test_without_proposals_there_are_no_actors() -> None:
+    model = eager(build_detector(tiny()))
+    model.rpn.score_thresh = 2.0  # nothing is that sure
+    with torch.inference_mode():
+        boxes, scores = detect_boxes(model, to_batch(pictures(2)))
+    assert [tuple(b.shape) for b in boxes] == [(0, 4), (0, 4)]
+    assert [len(s) for s in scores] == [0, 0]
+
+
 def test_pictures_are_padded_right_and_below() -> None:
     batch = to_batch(torch.full((1, 3, 33, 64), 255, dtype=torch.uint8), mean=(0, 0, 0), std=(0.5, 0.5, 0.5))
     assert batch.tensors.shape == (1, 3, 64, 64)
