@@ -73,7 +73,8 @@ def build_tubes(
     """
     if link.class_agnostic:
         actors = link_actors(scored.detections, link, cuts=scored.cuts)
-        tubes = [tube for actor in actors for tube in _with_every_class(actor, scored, select.min_score)]
+        least = max(link.score_threshold, select.min_score)
+        tubes = [tube for actor in actors for tube in _with_every_class(actor, scored, least)]
     else:
         tubes = link_classes(scored.detections, scored.class_names, link, cuts=scored.cuts)
     if trim is not None:
@@ -127,15 +128,15 @@ def class_scores_of(tube: Tube, scored: ScoredVideo) -> np.ndarray:
     return result
 
 
-def _with_every_class(actor: Tube, scored: ScoredVideo, min_score: float) -> list[Tube]:
-    """``actor`` once for every class that any of its boxes scores at ``min_score`` or more."""
+def _with_every_class(actor: Tube, scored: ScoredVideo, least: float) -> list[Tube]:
+    """``actor`` once for every class for which any of its boxes scores ``least`` or more."""
     scores = class_scores_of(actor, scored)
     known = ~np.isnan(scores[:, 0])
     means, highest = scores[known].mean(axis=0, dtype=np.float64), scores[known].max(axis=0)
     return [
         dataclasses.replace(actor, label=label, scores=scores[:, c], score=float(means[c]))
         for c, label in enumerate(scored.class_names)
-        if highest[c] >= min_score
+        if highest[c] >= least
     ]
 
 

@@ -28,26 +28,35 @@ FACTS = ("num_frames", "width", "height")
 
 
 def dumps(table: pd.DataFrame) -> str:
-    """JSON text of a checked table."""
-    known: dict[str, dict] = table.attrs.get("videos", {})
-    videos: dict[str, dict[str, Any]] = {
-        video: {"video": video, **facts, "tubes": []} for video, facts in known.items()
-    }
-    for video, rows in table.groupby("video", sort=False):
-        entry = videos.setdefault(str(video), {"video": str(video), "tubes": []})
-        loose = rows["tube"].isna()
-        for tube, boxes in rows[~loose].groupby("tube", sort=False):
-            head = {"id": int(tube), "label": boxes["label"].iloc[0], "score": _plain(boxes["tube_score"])[0]}
-            entry["tubes"].append({**head, "frames": boxes["frame"].tolist(), **_boxes_and_scores(boxes)})
-        if loose.any():
-            entry["detections"] = [
-                {"frame": int(frame), "label": label, **_boxes_and_scores(boxes)}
-                for (frame, label), boxes in rows[loose].groupby(["frame", "label"], sort=False)
-            ]
-    lines = ",\n".join(
-        json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":")) for entry in videos.values()
-    )
-    return f'{{"format":"tubes","version":1,"videos":[\n{lines}\n]}}\n'
+    """JSON text of a checked table, a line a video."""
+    # numbers become text here, column by column: as Python floats they would show the digits of a float64
+    boxes = [f"[{box}]" for box in map(",".join, zip(*(_texts(table[side]) for side in BOX_COLUMNS)))]
+    scores, tube_scores = _texts(table["score"]), _texts(table["tube_score"])
+    frames = _texts(table["frame"])
+    has_tube = table["tube"].notna().to_numpy()
+    groups: dict[str, dict[str, list[str]]] = {video: {"tubes": []} for video in table.attrs.get("videos", {})}
+    for video, rows in table.groupby("video", sort=False).indices.items():
+        members = groups.setdefault(str(video), {"tubes": []})
+        inside, outside = rows[has_tube[rows]], rows[~has_tube[rows]]
+        for own in _runs_of_equal(inside, table["tube"].to_numpy(np.int64, na_value=-1)[inside]):
+            first = own[0]
+            members["tubes"].append(
+                f'{{"id":{table["tube"].iloc[first]},"label":{_quoted(table["label"].iloc[first])},'
+                f'"score":{tube_scores[first]},"frames":[{_joined(frames, own)}],'
+                f'"boxes":[{_joined(boxes, own)}],"scores":[{_joined(scores, own)}]}}'
+            )
+        frame_and_label = pd.MultiIndex.from_frame(table.iloc[outside][["frame", "label"]])
+        for own in _runs_of_equal(outside, pd.factorize(frame_and_label)[0]):
+            members.setdefault("detections", []).append(
+                f'{{"frame":{frames[own[0]]},"label":{_quoted(table["label"].iloc[own[0]])},'
+                f'"boxes":[{_joined(boxes, own)}],"scores":[{_joined(scores, own)}]}}'
+            )
+    lines = []
+    for video, members in groups.items():
+        facts = "".join(f',"{key}":{value}' for key, value in table.attrs.get("videos", {}).get(video, {}).items())
+        lists = "".join(f',"{kind}":[{",".join(entries)}]' for kind, entries in members.items())
+        lines.append(f'{{"video":{_quoted(video)}{facts}{lists}}}')
+    return '{"format":"tubes","version":1,"videos":[\n' + ",\n".join(lines) + "\n]}\n"
 
 
 def loads(text: bytes, name: str) -> tuple[pd.DataFrame, Callable[[int], str]]:
@@ -173,17 +182,25 @@ def _facts(entry: dict[str, Any], where: str) -> dict[str, int]:
     return facts
 
 
-def _boxes_and_scores(rows: pd.DataFrame) -> dict[str, list]:
-    sides = [_plain(rows[side]) for side in BOX_COLUMNS]
-    return {"boxes": [list(box) for box in zip(*sides)], "scores": _plain(rows["score"])}
+def _runs_of_equal(rows: np.ndarray, keys: np.ndarray) -> list[np.ndarray]:
+    """``rows`` cut into those of equal key, keys in the order in which they first appear."""
+    keys = pd.factorize(keys)[0]
+    order = np.argsort(keys, kind="stable")
+    return np.split(rows[order], np.flatnonzero(np.diff(keys[order])) + 1) if len(rows) else []
 
 
-def _plain(column: pd.Series) -> list[float | None]:
-    """Numbers as JSON writes them: the shortest text that is the same float32 again, null for NaN."""
-    values = column.to_numpy()
-    if values.dtype == np.float32:
-        values = values.astype(str).astype(np.float64)
-    return [None if value != value else value for value in values.tolist()]
+def _texts(column: pd.Series) -> list[str]:
+    """Numbers as JSON writes them: the shortest text that gives the same number again, null for NaN."""
+    texts = column.to_numpy().astype(str).tolist()
+    return ["null" if text == "nan" else text for text in texts] if column.isna().any() else texts
+
+
+def _joined(texts: list[str], rows: np.ndarray) -> str:
+    return ",".join([texts[row] for row in rows.tolist()])
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _refuse_constant(text: str) -> float:

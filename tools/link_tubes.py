@@ -4,7 +4,7 @@
     python tools/link_tubes.py clip.npz --output tubes.json --no-trim
     python tools/link_tubes.py outputs/scores --output tubes.csv --set link.max_gap=3 --set trim.class_alpha.run=1.5
 
-reads   score files (.npz) as tools/detect_video.py leaves them, one a video; a folder stands for all in it
+reads   score files as tools/detect_video.py leaves them (NAME.scores.npz), one a video; a folder stands for all in it
 writes  a tube table in the format of its suffix: .csv, .parquet or .json
         beside it NAME.settings.json: all settings, the inputs with their hashes, versions
 prints  a line for every video
