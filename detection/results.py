@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import torch
@@ -45,31 +46,47 @@ def done_video(item: Input, tubes: list[Tube], scored: ScoredVideo, timings: Tim
     return DoneVideo(item, tubes, scored.num_frames, scored.width, scored.height, scored.fps, timings, warnings)
 
 
-def write_results(
-    output: Path,
-    done: Sequence[DoneVideo],
-    failed: Mapping[str, str],
-    *,
-    scorer: LoadedScorer,
-    proposals: str,
-    config: DetectConfig,
-) -> dict[str, Any]:
-    """Write ``tubes.csv``, ``tubes.json``, ``run.json`` and, where annotations are known, ``ground_truth.csv``.
-
-    Returns the contents of ``run.json``.
+class ResultFiles:
+    """Keeps ``tubes.csv``, ``tubes.json``, ``run.json`` and ``ground_truth.csv`` (where annotations are known) up to
+    date while ``done`` and ``failed`` grow, so that a long run can be looked at and a killed one was not for nothing.
     """
-    table = table_from_annotations(
-        [VideoAnnotation(v.input.name, v.tubes, v.num_frames, v.width, v.height) for v in done]
-    )
-    write_tubes(table, output / "tubes.csv")
-    write_tubes(table, output / "tubes.json")
-    annotations = [video.input.annotation for video in done if video.input.annotation is not None]
-    if annotations:
-        write_tubes(table_from_annotations(annotations), output / "ground_truth.csv")
-    record = run_record(done, failed, scorer=scorer, proposals=proposals, config=config)
-    with replace_when_whole(output / "run.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return record
+
+    def __init__(
+        self,
+        output: Path,
+        done: Sequence[DoneVideo],
+        failed: Mapping[str, str],
+        *,
+        scorer: LoadedScorer,
+        proposals: str,
+        config: DetectConfig,
+    ) -> None:
+        self.output, self.done, self.failed = output, done, failed
+        self.scorer, self.proposals, self.config = scorer, proposals, config
+        self._due = 0.0
+
+    def write_if_due(self) -> None:
+        """Write unless that would take more than a tenth of the time: the files are written as a whole each time."""
+        started = monotonic()
+        if started >= self._due:
+            self.write()
+            self._due = monotonic() + 10 * (monotonic() - started)
+
+    def write(self) -> dict[str, Any]:
+        """Write all files; returns the contents of ``run.json``."""
+        done = self.done
+        table = table_from_annotations(
+            [VideoAnnotation(v.input.name, v.tubes, v.num_frames, v.width, v.height) for v in done]
+        )
+        write_tubes(table, self.output / "tubes.csv")
+        write_tubes(table, self.output / "tubes.json")
+        annotations = [video.input.annotation for video in done if video.input.annotation is not None]
+        if annotations:
+            write_tubes(table_from_annotations(annotations), self.output / "ground_truth.csv")
+        record = run_record(done, self.failed, scorer=self.scorer, proposals=self.proposals, config=self.config)
+        with replace_when_whole(self.output / "run.json") as temporary:
+            temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        return record
 
 
 def run_record(

@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
     from detection.detect import BUNDLED_SCORER, DetectConfig, boxes_of_table, detect_video
     from detection.proposals import TABLE_SUFFIXES, open_proposer
-    from detection.results import DoneVideo, done_video, print_summary, print_timings, write_results
+    from detection.results import DoneVideo, ResultFiles, done_video, print_summary, print_timings
     from detection.scorer import load_scorer
     from linking.scores import write_scores
     from linking.settings import read_settings, with_settings
@@ -111,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
 
     done: list[DoneVideo] = []
     failed: dict[str, str] = {}
+    results = ResultFiles(args.output, done, failed, scorer=scorer, proposals=args.proposals, config=config)
     for number, item in enumerate(inputs, 1):
         title = item.name if len(inputs) == 1 else f"{item.name} ({number}/{len(inputs)})"
         recording = args.output / f"{item.name}.recording.mp4" if item.is_live else None
@@ -147,13 +148,13 @@ def run(args: argparse.Namespace) -> int:
             print(f"error: {error}", file=sys.stderr)
             continue
         done.append(done_video(item, found.tubes, found.scored, found.timings, found.warnings))
-        # after every video, so that a long run can be looked at, and a killed one was not for nothing
-        report = write_results(args.output, done, failed, scorer=scorer, proposals=args.proposals, config=config)
-    if done and args.json:
-        print(json.dumps(report, indent=1))
-    elif done:
-        print_summary(done)
+        results.write_if_due()
     if done:
+        record = results.write()
+        if args.json:
+            print(json.dumps(record, indent=1))
+        else:
+            print_summary(done)
         print_timings(done, args.output)
     return 2 if failed else 0
 
