@@ -41,8 +41,9 @@ class PipelineConfig:
     """Most likely boxes of a frame that are scored."""
     min_actor_score: float = 0.05
     """Boxes the proposal network believes in less are not scored."""
-    actor_weight: float = 0.5
-    """A class score is multiplied by the actor score to this power; 0 leaves the scorer's word alone (the paper)."""
+    actor_weight: float = 1.0
+    """A class score is multiplied by the actor score to this power: 1 is the probability of an actor doing the action,
+    0 leaves the scorer alone (the paper)."""
     batch_frames: int = 4
     """Frames per call of the proposal network."""
     batch_clips: int = 2
