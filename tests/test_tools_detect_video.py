@@ -1,7 +1,6 @@
 """The main job by its command line, with small random networks: what is written, what is said, what is refused."""
 
 import json
-import os
 import runpy
 import signal
 import subprocess
@@ -326,7 +325,8 @@ def test_ctrl_c_leaves_nothing_half_written(files: Path, tmp_path: Path) -> None
             "pipeline.precision=fp32",
         ],
         stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # a shell's background jobs start with Ctrl-C ignored, and so would this process
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     time.sleep(6)
     process.send_signal(signal.SIGINT)
