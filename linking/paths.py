@@ -104,9 +104,8 @@ def best_paths(
 def _groups(graph: LinkGraph, usable: np.ndarray) -> Iterator[np.ndarray]:
     """Classes, so many together that their edges stay within bounds."""
     edges = np.zeros(usable.shape[1], np.int64)
-    for block in range(0, len(graph.source), EDGES_AT_ONCE):
-        part = slice(block, block + EDGES_AT_ONCE)
-        edges += np.count_nonzero(usable[graph.source[part]] & usable[graph.target[part]], axis=0)
+    for _, shared in _shared_classes(graph, usable):
+        edges += np.count_nonzero(shared, axis=0)
     group: list[int] = []
     total = 0
     for label in np.flatnonzero(usable.any(axis=0)).tolist():
@@ -119,20 +118,28 @@ def _groups(graph: LinkGraph, usable: np.ndarray) -> Iterator[np.ndarray]:
         yield np.array(group)
 
 
+def _shared_classes(graph: LinkGraph, usable: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Blocks of edges: number of the first, and (edges, classes) which classes may use both of its boxes."""
+    for first in range(0, len(graph.source), 2**16):
+        block = slice(first, first + 2**16)
+        yield first, usable[graph.source[block]] & usable[graph.target[block]]
+
+
 def _nodes(candidates: Candidates, graph: LinkGraph, usable: np.ndarray, group: np.ndarray, rules: PathRules) -> _Nodes:
-    box, column = np.nonzero(usable[:, group])
-    number = np.full((len(usable), len(group)), -1, np.int64)
+    own = usable[:, group]
+    box, column = np.nonzero(own)
+    number = np.zeros(own.shape, np.int32)
     number[box, column] = np.arange(len(box))
-    edges, columns = [], []
-    for k, label in enumerate(group):
-        own = np.flatnonzero(usable[graph.source, label] & usable[graph.target, label])
-        edges.append(own)
-        columns.append(np.full(len(own), k))
-    edge, edge_column = np.concatenate(edges), np.concatenate(columns)
-    target = number[graph.target[edge], edge_column]
-    order = np.argsort(target, kind="stable")
-    edge, edge_column, target = edge[order], edge_column[order], target[order]
-    source = number[graph.source[edge], edge_column]
+    parts = [(np.zeros(0, np.int32), np.zeros(0, np.int16))]  # narrow, because here the memory peaks
+    for first, shared in _shared_classes(graph, own):
+        edge, edge_column = np.nonzero(shared)
+        parts.append(((edge + first).astype(np.int32), edge_column.astype(np.int16)))
+    edge, edge_column = (np.concatenate(part) for part in zip(*parts))
+    del parts
+    order = np.argsort(number[graph.target[edge], edge_column], kind="stable")
+    edge, edge_column = edge[order], edge_column[order]
+    target = number[graph.target[edge], edge_column].astype(np.int64)
+    source = number[graph.source[edge], edge_column].astype(np.int64)
     time = candidates.time[box]
     # An edge across a gap counts its overlap once for every frame it bridges. Otherwise a detour through boxes that
     # happen to lie near would win by its number of edges.
