@@ -200,6 +200,7 @@ class _Scores:
         self.boxes: deque[Detections] = deque()
         self.first_box = 0  # frame of boxes[0]
         self.groups: list[tuple[Tensor, int, list[Detections]]] = []
+        self.store = _Store()
 
     def shrink(self, frame: np.ndarray) -> np.ndarray:
         """The frame at the size of the clips, (h, w, 3) uint8."""
@@ -272,7 +273,8 @@ class _Scores:
             share = probabilities[row : row + len(detections)]
             row += len(detections)
             scores = share * (detections.scores[:, None] ** self.config.actor_weight)
-            found.append(Detections(detections.frame, detections.boxes, detections.scores, scores))
+            kept = (self.store.keep(values) for values in (detections.boxes, detections.scores, scores))
+            found.append(Detections(detections.frame, *kept))
         self.timings.score += perf_counter() - started
         return found
 
@@ -289,6 +291,27 @@ class _Scores:
             for detections in group
         ]
         return torch.from_numpy(np.concatenate(rows)).to(self.device)
+
+
+class _Store:
+    """Memory for what is kept until the end of the video, in blocks of 4 MB.
+
+    Small arrays that stay, allocated between the large ones of the networks that go, would leave holes in the heap
+    that fit neither, and the process would grow by gigabytes in half an hour of video.
+    """
+
+    def __init__(self) -> None:
+        self.block = np.empty(0, np.float32)
+        self.used = 0
+
+    def keep(self, values: np.ndarray) -> np.ndarray:
+        """A float32 copy of ``values`` in the current block."""
+        if self.used + values.size > len(self.block):
+            self.block, self.used = np.empty(max(2**20, values.size), np.float32), 0
+        view = self.block[self.used : self.used + values.size].reshape(values.shape)
+        view[...] = values
+        self.used += values.size
+        return view
 
 
 def _use_bfloat16(precision: str, device: torch.device) -> bool:
