@@ -71,6 +71,11 @@ def build_tubes(
     Every class is linked by itself (or all actors once, with ``link.class_agnostic``), each path is trimmed
     (not at all with ``trim=None``), and of tubes of one class that overlap too much the best stays.
     """
+    # a video shorter than the shortest tube may hold one all the same
+    shortest = max(1, scored.num_frames)
+    link = dataclasses.replace(link, min_boxes=min(link.min_boxes, shortest))
+    if trim is not None:
+        trim = dataclasses.replace(trim, min_frames=min(trim.min_frames, shortest))
     if link.class_agnostic:
         actors = link_actors(scored.detections, link, cuts=scored.cuts)
         least = max(link.score_threshold, select.min_score)

@@ -165,3 +165,11 @@ def test_presets_build_tubes():
 def test_settings_that_make_no_sense(changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
         SelectConfig(**changes)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_video_shorter_than_the_shortest_tube_has_tubes_all_the_same(frames: int) -> None:
+    box, scores = np.float32([[0, 0, 10, 20]]), np.float32([[0.9]])
+    detections = tuple(Detections(k, box, np.ones(1, np.float32), scores) for k in range(frames))
+    (tube,) = build_tubes(ScoredVideo("short", ("wave",), detections, 64, 48, 25.0))
+    assert tube.frames.tolist() == list(range(frames))

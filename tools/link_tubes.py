@@ -33,8 +33,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-trim", action="store_true", help="tubes keep their whole length")
     parser.add_argument("--alpha", type=float, help="penalty for a change of label in trimming")
     parser.add_argument("--max-gap", type=int, metavar="N", help="most frames without a box inside a tube")
-    parser.add_argument("--score-threshold", type=float, metavar="S", help="boxes scored lower are not linked")
-    parser.add_argument("--min-score", type=float, metavar="S", help="tubes scored lower are dropped")
+    parser.add_argument("--score-threshold", type=float, metavar="S", help="lowest score of a tube that is kept")
+    parser.add_argument("--box-threshold", type=float, metavar="S", help="boxes scored lower are not linked")
     parser.add_argument("--class-agnostic", action="store_true", help="link actors first, give them classes afterwards")
     return parser.parse_args(argv)
 
@@ -101,11 +101,11 @@ def resolved_config(args: argparse.Namespace) -> Any:
     named: dict[str, dict[str, Any]] = {
         "link": {
             "max_gap": args.max_gap,
-            "score_threshold": args.score_threshold,
+            "score_threshold": args.box_threshold,
             "class_agnostic": True if args.class_agnostic else None,
         },
         "trim": {"alpha": args.alpha},
-        "select": {"min_score": args.min_score},
+        "select": {"min_score": args.score_threshold},
     }
     changes: dict[str, Any] = {
         group: {name: value for name, value in options.items() if value is not None} for group, options in named.items()
