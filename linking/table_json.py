@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from linking.table_checks import BOX_COLUMNS, TableError, refuse_unwritable
+from linking.table_checks import BOX_COLUMNS, MAX_FRAME, TableError, refuse_unwritable
 
 FACTS = ("num_frames", "width", "height")
 
@@ -34,6 +34,7 @@ def dumps(table: pd.DataFrame) -> str:
     scores, tube_scores = _texts(table["score"]), _texts(table["tube_score"])
     frames = _texts(table["frame"])
     has_tube = table["tube"].notna().to_numpy()
+    frame_and_label = pd.factorize(table["label"])[0].astype(np.int64) * (MAX_FRAME + 1) + table["frame"].to_numpy()
     groups: dict[str, dict[str, list[str]]] = {video: {"tubes": []} for video in table.attrs.get("videos", {})}
     for video, rows in table.groupby("video", sort=False).indices.items():
         members = groups.setdefault(str(video), {"tubes": []})
@@ -45,8 +46,7 @@ def dumps(table: pd.DataFrame) -> str:
                 f'"score":{tube_scores[first]},"frames":[{_joined(frames, own)}],'
                 f'"boxes":[{_joined(boxes, own)}],"scores":[{_joined(scores, own)}]}}'
             )
-        frame_and_label = pd.MultiIndex.from_frame(table.iloc[outside][["frame", "label"]])
-        for own in _runs_of_equal(outside, pd.factorize(frame_and_label)[0]):
+        for own in _runs_of_equal(outside, frame_and_label[outside]):
             members.setdefault("detections", []).append(
                 f'{{"frame":{frames[own[0]]},"label":{_quoted(table["label"].iloc[own[0]])},'
                 f'"boxes":[{_joined(boxes, own)}],"scores":[{_joined(scores, own)}]}}'

@@ -102,6 +102,22 @@ class TestRoundTrip:
         assert detections_from_table(table, "other") == []
 
     @every_format
+    def test_tubes_and_labelled_detections_of_single_frames_in_one_table(self, tmp_path, suffix):
+        loose = table_from_detections(
+            "a", [Detections(4, tube(n=3).boxes, [0.5, 0.25, 1]), Detections(5, tube(n=1).boxes, [1])]
+        )
+        loose["label"] = ["run", "jump", "run", ""]
+        table = pd.concat(
+            [table_from_annotations([VideoAnnotation("a", [tube(1), tube(0)])]), loose], ignore_index=True
+        )
+        path = tmp_path / f"t{suffix}"
+        write_tubes(table, path)
+        again = read_tubes(path)
+        by = ["tube", "frame", "label", "x1"]
+        ours, theirs = (t.sort_values(by).reset_index(drop=True) for t in (table, again))
+        pd.testing.assert_frame_equal(theirs, ours, check_exact=True)
+
+    @every_format
     def test_a_table_without_rows(self, tmp_path, suffix):
         path = tmp_path / f"t{suffix}"
         write_tubes(table_from_annotations([]), path)
