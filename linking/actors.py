@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from linking.geometry import box_iou, paired_box_iou
+from linking.build import top_classes
+from linking.geometry import paired_box_iou
 from linking.records import Tube
 from linking.scores import ScoredVideo
 
@@ -45,22 +46,17 @@ def group_by_actor(tubes: Sequence[Tube], *, overlap: float = 0.5, count: int = 
     return [Actor(group[0], tuple((tube.label, tube.score) for tube in group[:count])) for group in groups]
 
 
-def classes_of(tube: Tube, scored: ScoredVideo, *, count: int = 3) -> tuple[tuple[str, float], ...]:
-    """The ``count`` classes that score best on the boxes of ``tube``: (label, mean score), best first.
+def best_classes(actor: Actor, scored: ScoredVideo, *, count: int = 3) -> tuple[tuple[str, float], ...]:
+    """``actor.classes``, filled up to ``count`` with the classes that score best on the boxes of its tube.
 
-    The scores are those of the candidate box nearest to each box of the tube; interpolated boxes and frames without
-    candidates do not count. Empty when no box of the tube was scored.
+    A class whose tube was too weak to be handed out is still among the top three that the paper's Figure 5 shows.
     """
-    rows = []
-    for frame, box, score in zip(tube.frames, tube.boxes, np.asarray(tube.scores)):
-        found = scored.detections[frame]
-        if not np.isnan(score) and len(found):
-            nearest = int(box_iou(box[None], found.boxes)[0].argmax())
-            rows.append(np.asarray(found.class_scores)[nearest])
-    if not rows:
-        return ()
-    means = np.stack(rows).mean(axis=0, dtype=np.float64)
-    return tuple((scored.class_names[k], float(means[k])) for k in np.argsort(-means, kind="stable")[:count])
+    named = dict(actor.classes[:count])
+    for label, score in top_classes(actor.tube, scored, k=len(scored.class_names)):
+        if len(named) == count:
+            break
+        named.setdefault(label, score)
+    return tuple(named.items())
 
 
 def _follows(tube: Tube, leader: Tube, overlap: float) -> bool:

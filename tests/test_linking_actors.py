@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from linking.actors import classes_of, group_by_actor
+from linking.actors import best_classes, group_by_actor
 from linking.records import NO_SCORE, Detections, Tube
 from linking.scores import ScoredVideo
 
@@ -85,17 +85,17 @@ def scored_video() -> ScoredVideo:
     return ScoredVideo("v", ("run", "walk", "jump"), tuple(detections), 100, 100, 25.0)
 
 
-def test_classes_of_a_tube_are_mean_scores_of_its_own_boxes() -> None:
-    classes = classes_of(still("walk", 0.7, 1, frames=2), scored_video())
+def test_classes_too_weak_for_a_tube_fill_the_top_three() -> None:
+    tube = still("walk", 0.9, 1, frames=2)
+    (actor,) = group_by_actor([tube])
+    classes = best_classes(actor, scored_video())
     assert [label for label, _ in classes] == ["walk", "run", "jump"]
-    assert [score for _, score in classes] == pytest.approx([(0.8 + 0.6) / 2, (0.2 + 0.4) / 2, 0.1 / 2])
-    assert classes_of(still("jump", 0.7, 1, frames=2, x=48), scored_video(), count=1) == (("jump", 1.0),)
+    assert [score for _, score in classes] == pytest.approx([0.9, (0.2 + 0.4) / 2, 0.1 / 2])
+    assert best_classes(actor, scored_video(), count=1) == (("walk", 0.9),)
 
 
-def test_interpolated_boxes_do_not_count() -> None:
-    tube = still("walk", 0.7, 1, frames=3)
-    scores = np.array([0.7, 0.7, NO_SCORE])
-    known = Tube(tube.label, tube.frames, tube.boxes, scores, 0.7, 1)
-    assert classes_of(known, scored_video())[0] == ("walk", pytest.approx(0.7))
-    unknown = Tube(tube.label, tube.frames, tube.boxes)
-    assert classes_of(unknown, scored_video()) == ()
+def test_a_tube_without_scored_boxes_keeps_its_own_class() -> None:
+    tube = still("walk", 0.9, 1, frames=2)
+    unknown = Tube(tube.label, tube.frames, tube.boxes, score=0.9)
+    (actor,) = group_by_actor([unknown])
+    assert best_classes(actor, scored_video()) == (("walk", 0.9),)

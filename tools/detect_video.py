@@ -207,13 +207,13 @@ class _CtrlC:
 def _draw(output: Path, item: Input, found: DetectedVideo, recording: Path | None) -> None:
     """The annotated video and the tube plot: every actor once, under its best class."""
     from eval.plots import plot_tubes
-    from linking.actors import group_by_actor
+    from linking.actors import best_classes, group_by_actor
     from video.drawing import annotate_video
 
     started = time.perf_counter()
     actors = group_by_actor(found.tubes)
     tubes = [actor.tube for actor in actors]
-    classes = {actor.tube.id: actor.classes for actor in actors}
+    classes = {actor.tube.id: best_classes(actor, found.scored) for actor in actors}
     annotate_video(
         recording or item.path,
         output / f"{item.name}.annotated.mp4",
