@@ -12,7 +12,7 @@ from time import perf_counter
 import numpy as np
 
 from detection.pipeline import PipelineConfig, Timings, score_video
-from detection.proposals import ProposalConfig, Proposer, TableProposer, name_in_table, read_table_once
+from detection.proposals import ProposalConfig, Proposer, TableProposer, read_table_once
 from detection.scorer import LoadedScorer
 from linking.build import SelectConfig, build_tubes
 from linking.given import label_tubes
@@ -116,7 +116,7 @@ def boxes_of_table(path: str | Path, video: str, config: ProposalConfig) -> tupl
     """The boxes of a tube table for one video, all of them, and its tubes if its rows say which box is whose."""
     proposer = TableProposer(path, video, replace(config, max_boxes=10_000))
     table = read_table_once(path)
-    rows = table[table["video"] == name_in_table(Path(path), video, sorted(set(table["video"])))]
+    rows = table[table["video"] == proposer.video]
     if rows["tube"].isna().any() or len(rows) == 0:
         return proposer, None
     if rows["label"].isna().any():

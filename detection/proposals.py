@@ -168,8 +168,8 @@ class TableProposer:
         self._path, self._config = Path(path), config
         table = read_table_once(path)
         names = sorted({*table["video"], *table.attrs.get("videos", {})})
-        self._video = name_in_table(self._path, video, names)
-        self._found = {found.frame: found for found in detections_from_table(table, self._video)}
+        self.video = name_in_table(self._path, video, names)
+        self._found = {found.frame: found for found in detections_from_table(table, self.video)}
 
     def propose(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[Detections]:
         _check(frames, indices)
@@ -186,7 +186,7 @@ class TableProposer:
         if outside.any():
             bad = [round(float(value), 1) for value in boxes[np.flatnonzero(outside)[0]]]
             raise ProposalError(
-                f"{self._path}: box {bad} of video {self._video!r}, frame {index} lies outside of the picture of "
+                f"{self._path}: box {bad} of video {self.video!r}, frame {index} lies outside of the picture of "
                 f"{width}x{height} pixels; was the table made for another size?"
             )
         # One actor with two labels is one box; the first of equal boxes has the highest score.

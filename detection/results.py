@@ -16,6 +16,7 @@ import torch
 from detection.detect import DetectConfig
 from detection.inputs import Input
 from detection.pipeline import Timings
+from detection.proposals import BUNDLED
 from detection.scorer import LoadedScorer
 from linking.actors import group_by_actor
 from linking.files import replace_when_whole
@@ -98,7 +99,7 @@ def run_record(
     config: DetectConfig,
 ) -> dict[str, Any]:
     """What made the results, and the results in short; plain values for JSON."""
-    proposals_file = Path(proposals)
+    proposals_file = BUNDLED if proposals == "bundled" else Path(proposals)
     return {
         "videos": [
             {
@@ -117,7 +118,7 @@ def run_record(
         "failed": dict(failed),
         "weights": {"file": Path(scorer.file.path).name, "sha256": scorer.file.sha256},
         "proposals": {
-            "source": proposals if not proposals_file.is_file() else proposals_file.name,
+            "source": proposals_file.name if proposals_file.is_file() else proposals,
             "sha256": file_sha256(proposals_file) if proposals_file.is_file() else None,
         },
         "class_names": list(scorer.class_names),

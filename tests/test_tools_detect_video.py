@@ -109,6 +109,7 @@ def test_a_run_leaves_tubes_video_plot_scores_and_a_record(run: Run, files: Path
     assert record["videos"][0]["num_frames"] == FRAMES
     assert record["weights"]["file"] == "scorer.safetensors"
     assert len(record["weights"]["sha256"]) == 64
+    assert len(record["proposals"]["sha256"]) == 64
     assert record["settings"]["pipeline"]["proposal_stride"] == 4
     assert len(read_video(folder / "squares.annotated.mp4")) == FRAMES
     assert read_scores(folder / "squares.scores.npz").num_frames == FRAMES
@@ -290,15 +291,13 @@ def test_a_wrong_option_is_one_line(run: Run, files: Path, words: list[str], tol
     assert err.count("\n") == 1
 
 
-def test_help_is_fast_and_shows_an_example() -> None:
-    started = time.process_time()
+def test_help_shows_an_example_and_does_not_wait_for_torch() -> None:
     shown = subprocess.run([sys.executable, TOOL, "--help"], capture_output=True, text=True, check=True)
     assert "python tools/detect_video.py my.mp4" in shown.stdout
     loaded = subprocess.run(
         [sys.executable, "-X", "importtime", TOOL, "--help"], capture_output=True, text=True, check=True
     )
     assert " torch\n" not in loaded.stderr
-    assert time.process_time() - started < 5
 
 
 def test_videos_or_a_dataset_but_not_both() -> None:
