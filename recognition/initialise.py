@@ -73,12 +73,10 @@ def load_imagenet_(
         )
     if isinstance(weights, WeightsEnum):
         if net.config.stride_on != "3x3":
-            raise ValueError(
-                "torchvision's weights are for stride_on='3x3'; with '1x1' they compute something else"
-            )
+            raise ValueError("torchvision's weights are for stride_on='3x3'; with '1x1' they compute something else")
         source, images = str(weights), weights.get_state_dict(progress=True, check_hash=True)
     else:
-        source, images = str(weights), _read_state_dict(Path(weights))
+        source, images = str(weights), read_state_dict(Path(weights))
     load_state_strictly_(net, _inflate(net, images), source)
 
     for module in net.modules():
@@ -114,15 +112,17 @@ def _our_name(name: str) -> str:
     return f"{stem}.{rest}" if stem else name
 
 
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """A 2-D or 3-D network's tensors from a file of ``torch.save``, without running code from it.
+
+    Raises ModelFileError for a file that is absent or holds something else.
+    """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise ModelFileError(f"{path}: no such file of ImageNet weights") from None
+        raise ModelFileError(f"{path}: no such file of weights") from None
     except Exception:  # bytes that are no such file make torch.load raise almost anything, KeyError included
         raise ModelFileError(f"{path}: not a state_dict saved by torch.save, or damaged") from None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ModelFileError(
-            f"{path}: holds no state_dict (names and tensors); save the 2-D net's state_dict()"
-        )
+        raise ModelFileError(f"{path}: holds no state_dict (names and tensors); save the network's state_dict()")
     return state
