@@ -18,8 +18,8 @@ from video.datasets import (
     fold,
     open_dataset,
     resized_annotation,
-    source_of,
 )
+from video.folds import source_of
 
 SHARED = Path(__file__).parents[2] / "shared" / "jhmdb"
 JHMDB_NAMES = ("wave/a_wave_f_nm_np1_fr_med_0", "wave/b.dot_wave_f_nm_np1_fr_med_0", "jump/c_jump_f_nm_np1_fr_med_0")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from video.clips import read_video
-from video.datasets import open_dataset, resized_annotation, source_of
+from video.datasets import open_dataset, resized_annotation
+from video.folds import source_of
 from video.puppet_actions import ACTIONS
 from video.puppet_figures import Placement, draw_sticks
 from video.puppet_places import still_camera

@@ -18,11 +18,8 @@ A dataset is a folder recognised by what it contains:
 from __future__ import annotations
 
 import os
-import random
-import re
 import tomllib
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +29,8 @@ import numpy as np
 
 from linking.records import Tube, VideoAnnotation
 from linking.tables import annotations_from_table, read_tubes
-from video.jhmdb import is_jhmdb, parse_jhmdb, source_of_clip
+from video.folds import held_out
+from video.jhmdb import is_jhmdb, parse_jhmdb
 from video.names import is_video_name
 from video.pickles import load_pickle
 from video.ucf24 import is_ucf24, parse_ucf24, read_test_list
@@ -42,7 +40,6 @@ Part = Literal["train", "test", "all"]
 VIDEO_FOLDERS = ("videos", "ReCompress_Videos", "rgb-images", "Frames", "Rename_Images")
 """Where the distributions of J-HMDB and UCF101-24 put videos or images; the first that exists is used."""
 VIDEO_SUFFIXES = (".avi", ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")
-_UCF_GROUP = re.compile(r"(?P<source>v_.+_g\d+)_c\d+$")
 _TABLE_NAMES = ("tubes.csv", "tubes.parquet", "tubes.json")
 _TOML_KEYS = ("name", "videos", "tubes", "class_names", "parts")
 
@@ -248,57 +245,16 @@ def find_video(folder: Path, name: str) -> Path | None:
 # ---- splitting
 
 
-def source_of(video: str) -> str:
-    """What a video was cut from, by its name; clips of one source look alike and must not be split apart.
-
-    J-HMDB: the film or upload (the text before ``_<class>_``), across classes; UCF101-24: class and group
-    (``v_Basketball_g01``). A video of another naming is its own source.
-    """
-    source = source_of_clip(video)
-    if source is not None:
-        return source
-    group = _UCF_GROUP.search(video.rpartition("/")[2])
-    return group["source"] if group else video
-
-
 def fold(dataset: Dataset, index: int, count: int, seed: int = 0) -> tuple[Dataset, Dataset]:
     """Cut a dataset into training and validation videos: fold ``index`` of ``count`` is the validation part.
 
-    No source is in both parts (source_of). Sources go, largest first, to the fold in which their classes are
-    rarest so far, so that every fold has nearly the same classes; ties are broken by ``seed``. The folds of
-    one seed are disjoint and together are the dataset. Raises ValueError where there are fewer sources than
-    folds.
+    No source is in both parts; see video.folds.held_out. Raises ValueError where there are fewer sources than folds.
     """
-    if not 0 <= index < count or count < 2:
-        raise ValueError(f"fold index must be 0..{count - 1} of at least 2 folds, got {index} of {count}")
-    by_source: dict[str, list[LabelledVideo]] = {}
-    for video in dataset.videos:
-        by_source.setdefault(source_of(video.annotation.video), []).append(video)
-    if len(by_source) < count:
-        raise ValueError(f"{dataset.name}: {len(by_source)} source videos cannot make {count} folds")
-    labels = {source: Counter(_labels(videos)) for source, videos in by_source.items()}
-    totals: Counter[str] = sum(labels.values(), Counter())
-    sources = sorted(by_source)
-    random.Random(seed).shuffle(sources)
-    sources.sort(key=lambda source: -len(by_source[source]))
-    filled: list[Counter[str]] = [Counter() for _ in range(count)]
-    chosen: list[list[str]] = [[] for _ in range(count)]
-    for source in sources:
-
-        def crowding(k: int, wanted: Counter[str] = labels[source]) -> tuple[float, int, int]:
-            """How much of the source's classes fold k has already, then how full it is."""
-            shared = sum(n * filled[k][label] / totals[label] for label, n in wanted.items())
-            return shared, sum(filled[k].values()), k
-
-        target = min(range(count), key=crowding)
-        filled[target].update(labels[source])
-        chosen[target].append(source)
-    validation = {video.annotation.video for source in chosen[index] for video in by_source[source]}
+    labels = {video.annotation.video: video.annotation.labels for video in dataset.videos}
+    try:
+        validation = held_out(labels, index, count, seed)
+    except ValueError as error:
+        raise ValueError(f"{dataset.name}: {error}") from None
     inside = tuple(video for video in dataset.videos if video.annotation.video in validation)
     outside = tuple(video for video in dataset.videos if video.annotation.video not in validation)
     return replace(dataset, videos=outside), replace(dataset, videos=inside)
-
-
-def _labels(videos: Sequence[LabelledVideo]) -> list[str]:
-    """The classes of some videos, each counted once a video; having none counts as a class of its own."""
-    return [label for video in videos for label in video.annotation.labels or [""]]
