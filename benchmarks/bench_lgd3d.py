@@ -33,6 +33,7 @@ from recognition import lgd3d
 from recognition.fold import fold_batch_norm
 from recognition.initialise import xavier_caffe_
 from recognition.lgd3d import LGD3D
+from recognition.lgd_block import TemporalConv
 from recognition.memory import reuse_large_blocks
 
 NETS = {"r50": lgd3d.lgd3d_resnet50, "r101": lgd3d.lgd3d_resnet101, "small": lgd3d.lgd3d_small}
@@ -74,10 +75,8 @@ def _conv3d(
     conv: Any, x: Tensor, stride: tuple[int, ...] = (1, 1), padding: tuple[int, int, int] = (0, 0, 0)
 ) -> Tensor:
     kernel = conv.weight  # (O, I, kh, kw); of a temporal convolution (O, I, 3, 1)
-    temporal = isinstance(conv, lgd3d.TemporalConv)
-    return F.conv3d(
-        x, kernel[..., None] if temporal else kernel[:, :, None], stride=(1, *stride), padding=padding
-    )
+    temporal = isinstance(conv, TemporalConv)
+    return F.conv3d(x, kernel[..., None] if temporal else kernel[:, :, None], stride=(1, *stride), padding=padding)
 
 
 def _norm3d(norm: Any, x: Tensor) -> Tensor:
@@ -142,8 +141,7 @@ def measure(net: LGD3D, clips: Tensor, repeats: int) -> dict[str, Any]:
     }
     reference = variants["conv3d fp32"]()
     differences = {
-        name: max(relative_difference(a, b) for a, b in zip(run(), reference))
-        for name, run in variants.items()
+        name: max(relative_difference(a, b) for a, b in zip(run(), reference)) for name, run in variants.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(repeats):
@@ -169,20 +167,14 @@ def measure(net: LGD3D, clips: Tensor, repeats: int) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--net", choices=NETS, default="r50")
-    parser.add_argument(
-        "--size", type=int, nargs=2, default=(120, 160), metavar=("HEIGHT", "WIDTH"), help="pixels"
-    )
+    parser.add_argument("--size", type=int, nargs=2, default=(120, 160), metavar=("HEIGHT", "WIDTH"), help="pixels")
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--batch", type=int, default=1, help="clips at once")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=7, help="turns of all variants")
-    parser.add_argument(
-        "--reuse-memory", action="store_true", help="with recognition.memory.reuse_large_blocks()"
-    )
+    parser.add_argument("--reuse-memory", action="store_true", help="with recognition.memory.reuse_large_blocks()")
     parser.add_argument("--json", help="write the figures here too")
     args = parser.parse_args(argv)
 

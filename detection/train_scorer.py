@@ -14,12 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torchvision.models import ResNet50_Weights, ResNet101_Weights, WeightsEnum
 
 from detection.scorer import ActionScorer, ScorerConfig
 from detection.training_clips import ClipConfig, TrainingClips, collate
 from linking.files import replace_when_whole
-from recognition.initialise import load_imagenet_, xavier_caffe_
+from recognition.initialise import imagenet_weights, load_imagenet_, xavier_caffe_
 from recognition.preprocessing import Preprocessing, normalise_clips
 from recognition.training_state import load_training_state, save_training_state
 from video.datasets import Dataset
@@ -71,7 +70,8 @@ def build_scorer(
     network = ActionScorer(config)
     xavier_caffe_(network.backbone)
     if body_weights is not None:
-        load_imagenet_(network.backbone, _imagenet(config) if body_weights == "imagenet" else body_weights)
+        weights = imagenet_weights(config.backbone.depths) if body_weights == "imagenet" else body_weights
+        load_imagenet_(network.backbone, weights)
     if start is not None:
         _load_start(network, start)
     return network
@@ -247,17 +247,6 @@ def _rate(epoch: float, warmup: float, epochs: int) -> float:
     if epoch < warmup:
         return (epoch + 1e-3) / warmup
     return float(0.5 * (1 + np.cos(np.pi * (epoch - warmup) / max(1e-9, epochs - warmup))))
-
-
-def _imagenet(config: ScorerConfig) -> WeightsEnum:
-    """torchvision's ImageNet weights for the depths of the backbone."""
-    known: dict[tuple[int, ...], WeightsEnum] = {
-        (3, 4, 6, 3): ResNet50_Weights.IMAGENET1K_V2,
-        (3, 4, 23, 3): ResNet101_Weights.IMAGENET1K_V2,
-    }
-    if config.backbone.depths not in known:
-        raise ValueError(f"torchvision has no ImageNet weights for depths {config.backbone.depths}; give a file")
-    return known[config.backbone.depths]
 
 
 def _load_start(network: ActionScorer, start: Mapping[str, Tensor]) -> None:

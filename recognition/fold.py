@@ -9,13 +9,13 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from recognition.lgd3d import P3DUnit, Stem
+from recognition.lgd_block import BottleneckUnit, Stem
 
 Net = TypeVar("Net", bound=nn.Module)
 
 
 def fold_batch_norm(net: Net) -> Net:
-    """A copy of ``net`` in evaluation mode, its LGD-3D parts without batch norm; ``net`` itself stays as it is.
+    """A copy of ``net`` in evaluation mode, its LGD parts without batch norm; ``net`` itself stays as it is.
 
     The copy computes what ``net.eval()`` computes (to float32 rounding) and cannot be trained, nor take a
     state_dict of the original. Modules other than stems and residual units are copied unchanged.
@@ -23,10 +23,10 @@ def fold_batch_norm(net: Net) -> Net:
     folded = copy.deepcopy(net).eval()
     for module in folded.modules():
         if isinstance(module, Stem):
-            _fold(module, "temporal", "bn")
-        elif isinstance(module, P3DUnit):
+            _fold(module, "conv" if module.temporal is None else "temporal", "bn")
+        elif isinstance(module, BottleneckUnit):
             _fold(module, "conv1", "bn1")
-            _fold(module, "temporal", "bn2")
+            _fold(module, "conv2" if module.temporal is None else "temporal", "bn2")
             _fold(module, "conv3", "bn3")
             if module.downsample is not None:
                 _fold(module.downsample, "0", "1")

@@ -1,18 +1,19 @@
-"""How LGD-3D networks start: from scratch, or from a 2-D network trained on ImageNet (CVPR 2019, section
-5.2)."""
+"""How LGD networks start: from scratch, or from a 2-D network trained on ImageNet (CVPR 2019, section 5.2)."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum
+from torchvision.models import ResNet50_Weights, ResNet101_Weights, WeightsEnum
 
-from recognition.lgd3d import LGD3D, LGDBlock, LowRankLinear, TemporalConv
+from recognition.lgd2d import LGD2D
+from recognition.lgd3d import LGD3D
+from recognition.lgd_block import LGDBlock, LowRankLinear, TemporalConv
 from recognition.model_files import ModelFileError, load_state_strictly_
 
 
@@ -54,8 +55,19 @@ def zero_diffusion_(net: nn.Module) -> None:
                 nn.init.zeros_(parameter)
 
 
+def imagenet_weights(depths: Sequence[int]) -> WeightsEnum:
+    """torchvision's ImageNet weights of the ResNet with these depths; ValueError where it has none."""
+    known: dict[tuple[int, ...], WeightsEnum] = {
+        (3, 4, 6, 3): ResNet50_Weights.IMAGENET1K_V2,
+        (3, 4, 23, 3): ResNet101_Weights.IMAGENET1K_V2,
+    }
+    if tuple(depths) not in known:
+        raise ValueError(f"torchvision has no ImageNet weights for depths {tuple(depths)}; give a file")
+    return known[tuple(depths)]
+
+
 def load_imagenet_(
-    net: LGD3D, weights: WeightsEnum | str | os.PathLike[str], *, generator: torch.Generator | None = None
+    net: LGD2D | LGD3D, weights: WeightsEnum | str | os.PathLike[str], *, generator: torch.Generator | None = None
 ) -> None:
     """Start ``net`` from a 2-D ResNet: spatial kernels and batch norms copied, time the identity, W^{xg}
     zero.
@@ -86,7 +98,7 @@ def load_imagenet_(
     zero_diffusion_(net)
 
 
-def _inflate(net: LGD3D, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _inflate(net: LGD2D | LGD3D, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a 2-D ResNet under our names, without its classifier, beside those that only ``net``
     has."""
     state = {_our_name(name): tensor for name, tensor in images.items() if not name.startswith("fc.")}

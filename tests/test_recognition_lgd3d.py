@@ -11,19 +11,10 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.bench_lgd3d import conv3d_forward
+from recognition.frame_maps import max_pool_time, mean_of_clip, to_clips, to_frames
 from recognition.initialise import identity_temporal_, xavier_caffe_
-from recognition.lgd3d import (
-    LGD3D,
-    LGD3DConfig,
-    LGDBlock,
-    lgd3d_resnet50,
-    lgd3d_resnet101,
-    lgd3d_small,
-    max_pool_time,
-    mean_of_clip,
-    to_clips,
-    to_frames,
-)
+from recognition.lgd3d import LGD3D, LGD3DConfig, lgd3d_resnet50, lgd3d_resnet101, lgd3d_small
+from recognition.lgd_block import LGDBlock
 
 TINY = {"depths": (1, 2, 1, 1), "widths": (16, 24, 32, 48), "stem_width": 8, "rank_divisor": 8}
 CLASSES = 600
@@ -75,9 +66,7 @@ def on_meta(config):
         pytest.param(lgd3d_resnet101(), 2, 65_965_296, id="R101"),
         pytest.param(lgd3d_resnet50(bias=True), 2, 36_946_160 + 48_144, id="R50 with biases"),
         pytest.param(lgd3d_resnet101(bias=True), 2, 65_965_296 + 103_632, id="R101 with biases"),
-        pytest.param(
-            lgd3d_resnet50(order="authors2021"), 2, 36_946_160, id="R50 in the authors' later order"
-        ),
+        pytest.param(lgd3d_resnet50(order="authors2021"), 2, 36_946_160, id="R50 in the authors' later order"),
         pytest.param(lgd3d_resnet50(stride_on="1x1", pool1_stride=4), 2, 36_946_160, id="strides cost none"),
         pytest.param(lgd3d_resnet50(block="v2"), 2, 36_946_160, id="R50 block_v2"),
         pytest.param(lgd3d_resnet50(block="none"), 1, 28_522_136, id="P3D-A R50"),
@@ -144,9 +133,7 @@ def test_the_small_net_is_the_same_family_for_a_cpu():
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-@pytest.mark.parametrize(
-    "changes", [{}, {"stride_on": "1x1", "pool1_stride": 4}], ids=["default", "strides moved"]
-)
+@pytest.mark.parametrize("changes", [{}, {"stride_on": "1x1", "pool1_stride": 4}], ids=["default", "strides moved"])
 def test_frames_equal_plain_conv3d_in_outputs_gradients_and_statistics(training, changes):
     ours = tiny_net(**changes).double().train(training)
     plain = copy.deepcopy(ours)
@@ -325,9 +312,7 @@ def test_global_diffusion_reaches_where_local_kernels_do_not():
     far = (slice(None), slice(None), -1, -1, -1)
 
     def change_far_away(kind):
-        blocks = [
-            randomise(LGDBlock(LGD3DConfig(**TINY, block=kind), 16, 16, 1), i).double().eval() for i in (0, 1)
-        ]
+        blocks = [randomise(LGDBlock(LGD3DConfig(**TINY, block=kind), 16, 16, 1), i).double().eval() for i in (0, 1)]
         before = torch.rand(1, 16, 6, 9, 9, generator=torch.Generator().manual_seed(0)).double()
         after = before.clone()
         after[:, :, 0, 0, 0] += 1  # two 1x3x3 and 3x1x1 reach two cells and two frames far
