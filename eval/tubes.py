@@ -157,20 +157,21 @@ def keep_after_nms(detections: TubeSet, protocol: VideoProtocol) -> np.ndarray:
     ``protocol.tube_nms``; of equal scores the first is the better."""
     if protocol.tube_nms is None or len(detections) == 0:
         return np.arange(len(detections))
-    better_first = np.lexsort((-detections.score, detections.label, detections.video))
-    rank = np.empty(len(detections), np.int64)
-    rank[better_first] = np.arange(len(detections))
-    worse, better = candidate_pairs(detections, detections)
-    ordered = rank[better] < rank[worse]
-    worse, better = worse[ordered], better[ordered]
-    temporal, mean_box = overlap_parts(detections, detections, worse, better, _unshifted(protocol), protocol.tube_nms)
-    conflict = np.flatnonzero(temporal * mean_box > protocol.tube_nms)
-    dropped = np.zeros(len(detections), bool)
-    # in order of the better tube: when its turn comes, whether it is dropped itself is already known
-    for pair in conflict[np.argsort(rank[better[conflict]], kind="stable")].tolist():
-        if not dropped[better[pair]]:
-            dropped[worse[pair]] = True
-    return np.flatnonzero(~dropped)
+    waiting = np.lexsort((-detections.score, detections.label, detections.video))
+    kept = []
+    # The best tube left of every video and class is kept and suppresses others, all videos at once: mostly a round or
+    # two decide, and far fewer pairs are compared than there are.
+    while len(waiting):
+        video, label = detections.video[waiting], detections.label[waiting]
+        leads = np.r_[True, (video[1:] != video[:-1]) | (label[1:] != label[:-1])]
+        best, worse = waiting[leads], waiting[~leads]
+        kept.append(best)
+        better = best[np.cumsum(leads) - 1][~leads]
+        temporal, mean_box = overlap_parts(
+            detections, detections, worse, better, _unshifted(protocol), protocol.tube_nms
+        )
+        waiting = worse[temporal * mean_box <= protocol.tube_nms]
+    return np.sort(np.concatenate(kept))
 
 
 def _unshifted(protocol: VideoProtocol) -> VideoProtocol:

@@ -54,7 +54,8 @@ def link_graph(
             with np.errstate(invalid="ignore"):
                 overlap = overlaps(boxes_in(boxes, to), boxes_in(boxes, back))
                 near = overlap >= min_overlap
-            near &= (shot[t0:t1] == shot[t0 - step : t1 - step])[:, None, None]
+            if len(cuts):
+                near &= (shot[t0:t1] == shot[t0 - step : t1 - step])[:, None, None]
             found = np.flatnonzero(near)
             frame, pair = np.divmod(found, to.shape[1] * back.shape[1])
             target = to[frame, pair // back.shape[1]]

@@ -19,7 +19,7 @@ import numpy as np
 from linking.candidates import Candidates
 from linking.link_graph import LinkGraph
 
-EDGES_AT_ONCE = 2**18
+EDGES_AT_ONCE = 2**20
 """Classes share a pass up to this many edges, which bounds the memory."""
 
 
@@ -35,11 +35,14 @@ class PathRules:
 
 @dataclass(frozen=True, eq=False)
 class _Nodes:
-    """Nodes in order of time, and edges sorted by the node they lead to."""
+    """Nodes and edges; put ``in_levels``, nodes ascend in level and edges in the node they lead to."""
 
     box: np.ndarray
     label: np.ndarray
     time: np.ndarray
+    level: np.ndarray
+    """Frames since the last one of its class that no edge crosses: what lies between two such frames is linked by
+    itself, so the search need not go through a video frame by frame but through all of these pieces side by side."""
     score: np.ndarray
     source: np.ndarray
     target: np.ndarray
@@ -53,10 +56,30 @@ class _Nodes:
             self.box[kept],
             self.label[kept],
             self.time[kept],
+            self.level[kept],
             self.score[kept],
             number[self.source[edges]],
             number[self.target[edges]],
             self.gain[edges],
+        )
+
+    def in_levels(self) -> _Nodes:
+        """The same nodes and edges with their levels, in the order of these."""
+        level = _levels(self.label, self.time, self.source, self.target)
+        order = _stable_order(level)
+        number = np.empty_like(order)
+        number[order] = np.arange(len(order))
+        source, target = number[self.source], number[self.target]
+        by_target = _stable_order(target)
+        return _Nodes(
+            self.box[order],
+            self.label[order],
+            self.time[order],
+            level[order],
+            self.score[order],
+            source[by_target],
+            target[by_target],
+            self.gain[by_target],
         )
 
     def linked(self) -> np.ndarray:
@@ -73,6 +96,7 @@ class _Nodes:
             self.box[::-1],
             self.label[::-1],
             -self.time[::-1],
+            -self.level[::-1],
             self.score[::-1],
             last - self.target[order],
             last - self.source[order],
@@ -94,6 +118,7 @@ def best_paths(
         while len(nodes.box):
             if rules.min_boxes > 1:
                 nodes = nodes.only(nodes.linked())
+            nodes = nodes.in_levels()
             found, left = _take_paths(nodes, alive_paths, rules)
             for path in found:
                 paths[nodes.label[path[0]]].append(nodes.box[path])
@@ -103,6 +128,10 @@ def best_paths(
 
 def _groups(graph: LinkGraph, usable: np.ndarray) -> Iterator[np.ndarray]:
     """Classes, so many together that their edges stay within bounds."""
+    packed = np.packbits(usable, axis=1)
+    if np.bitwise_count(packed[graph.source] & packed[graph.target]).sum() <= EDGES_AT_ONCE:
+        yield np.flatnonzero(usable.any(axis=0))
+        return
     edges = np.zeros(usable.shape[1], np.int64)
     for _, shared in _shared_classes(graph, usable):
         edges += np.count_nonzero(shared, axis=0)
@@ -136,16 +165,33 @@ def _nodes(candidates: Candidates, graph: LinkGraph, usable: np.ndarray, group: 
         parts.append(((edge + first).astype(np.int32), edge_column.astype(np.int16)))
     edge, edge_column = (np.concatenate(part) for part in zip(*parts))
     del parts
-    order = np.argsort(number[graph.target[edge], edge_column], kind="stable")
-    edge, edge_column = edge[order], edge_column[order]
-    target = number[graph.target[edge], edge_column].astype(np.int64)
-    source = number[graph.source[edge], edge_column].astype(np.int64)
     time = candidates.time[box]
+    source, target = (number[side[edge], edge_column].astype(np.int64) for side in (graph.source, graph.target))
     # An edge across a gap counts its overlap once for every frame it bridges. Otherwise a detour through boxes that
     # happen to lie near would win by its number of edges.
     gain = rules.overlap_weight * graph.overlap[edge].astype(np.float64) * (time[target] - time[source])
     scores = candidates.scores[box, group[column]].astype(np.float64)
-    return _Nodes(box, group[column], time, scores, source, target, gain)
+    return _Nodes(box, group[column], time, np.zeros_like(time), scores, source, target, gain)
+
+
+def _stable_order(keys: np.ndarray) -> np.ndarray:
+    """``argsort(keys, kind="stable")`` of numbers from 0 to 2**31, at a third of the time: NumPy sorts plain integers
+    faster than it finds their order, so each carries its place in the lower half of a word."""
+    packed = (keys << 32) | np.arange(len(keys))
+    packed.sort()
+    return packed & (2**32 - 1)
+
+
+def _levels(column: np.ndarray, time: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(nodes,) frames since the last that no edge of the class crosses; see ``_Nodes.level``."""
+    if len(time) == 0:
+        return time
+    frames = int(time.max()) + 2
+    slots = (int(column.max()) + 1) * frames
+    crossing = np.bincount(column[source] * frames + time[source] + 1, minlength=slots)
+    crossing -= np.bincount(column[target] * frames + time[target] + 1, minlength=slots)
+    starts = np.where(np.cumsum(crossing) == 0, np.arange(slots), 0)
+    return time - (np.maximum.accumulate(starts)[column * frames + time] - column * frames)
 
 
 def _reach(nodes: _Nodes, *, from_first_frame: bool) -> np.ndarray:
@@ -160,7 +206,8 @@ def _reach(nodes: _Nodes, *, from_first_frame: bool) -> np.ndarray:
         return reach
     first_edge = np.flatnonzero(np.diff(nodes.target, prepend=-1))
     led_to = nodes.target[first_edge]
-    frame_at = np.flatnonzero(np.diff(nodes.time[led_to], prepend=-1)).tolist()
+    level = nodes.level[led_to]
+    frame_at = np.flatnonzero(np.r_[True, level[1:] != level[:-1]]).tolist()
     edge_at = first_edge[frame_at].tolist()
     own = nodes.score[led_to]
     floor = -np.inf if from_first_frame else 0.0  # beginning here is better than coming from a dead end
@@ -202,7 +249,6 @@ def _take_paths(nodes: _Nodes, alive_paths: np.ndarray, rules: PathRules) -> tup
     left = np.zeros(len(nodes.box), bool)
     left[over] = True
     gone = np.zeros(len(nodes.box), bool)
-    first_node = np.searchsorted(nodes.time, np.arange(num_frames + 1))
     full_labels: set[int] = set()
     found = []
     for end, path in zip(best_ends, paths):
@@ -214,11 +260,10 @@ def _take_paths(nodes: _Nodes, alive_paths: np.ndarray, rules: PathRules) -> tup
         gone[path] = True
         span = slice(nodes.time[path[0]], nodes.time[end] + 1)
         alive_paths[label, span] += 1
-        full = np.flatnonzero(alive_paths[label, span] >= rules.max_paths) + span.start
-        if len(full):
+        if alive_paths[label, span].max() >= rules.max_paths:
+            full = np.flatnonzero(alive_paths[label, span] >= rules.max_paths) + span.start
             full_labels.add(label)  # what goes with these frames may be part of the paths that would come next
-            beside = _ranges(first_node[full], first_node[full + 1])
-            gone[beside[nodes.label[beside] == label]] = True
+            gone |= (nodes.label == label) & np.isin(nodes.time, full)
     # boxes outside all trees of use may still carry a path once the trees are cut
     waiting = np.zeros(len(alive_paths), bool)
     waiting[nodes.label[left & ~gone]] = True
@@ -289,9 +334,3 @@ def _roots(before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return root, length + 1
         length = length + length[root]
         root = further
-
-
-def _ranges(first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """The numbers ``first[k] .. last[k]`` of every k in a row."""
-    counts = last - first
-    return np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
