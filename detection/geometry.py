@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from video.clips import size_with_short_side as network_size
 
-def network_size(height: int, width: int, short_side: int) -> tuple[int, int]:
-    """(height, width) with the shorter side at ``short_side`` pixels, aspect kept, whole pixels."""
-    scale = short_side / min(height, width)
-    return max(1, round(height * scale)), max(1, round(width * scale))
+__all__ = ["network_size", "scale_boxes"]
 
 
 def scale_boxes(boxes: np.ndarray, source: tuple[int, int], target: tuple[int, int]) -> np.ndarray:

@@ -19,8 +19,9 @@ from detection.scorer import ActionScorer, ScorerConfig
 from detection.training_clips import ClipConfig, TrainingClips, collate
 from linking.files import replace_when_whole
 from recognition.initialise import imagenet_weights, load_imagenet_, xavier_caffe_
+from recognition.optimise import build_optimizer, cosine_rate
 from recognition.preprocessing import Preprocessing, normalise_clips
-from recognition.training_state import load_training_state, save_training_state
+from recognition.training_state import flat_settings, load_training_state, save_training_state
 from video.datasets import Dataset
 
 
@@ -109,11 +110,17 @@ def train_scorer(
         dataset, config.clips, seed=config.seed, clips_per_video=config.clips_per_video, proposals=proposals
     )
     steps_per_epoch = max(1, len(clips) // config.batch_clips)
-    optimizer = _optimizer(network, config)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _rate(step / steps_per_epoch, config.warmup_epochs, config.epochs)
+    optimizer = build_optimizer(
+        network, config.optimizer, learning_rate=config.learning_rate, weight_decay=config.weight_decay
     )
-    settings = {"data": dataset.name, **_flat(asdict(config)), **_flat(asdict(network.config), "scorer.")}
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: cosine_rate(step / steps_per_epoch, config.warmup_epochs, config.epochs)
+    )
+    settings = {
+        "data": dataset.name,
+        **flat_settings(asdict(config)),
+        **flat_settings(asdict(network.config), "scorer."),
+    }
     first_epoch, log = 0, []
     state_path = output / "state.pt"
     if resume:
@@ -230,25 +237,6 @@ def _train_epoch(
     }
 
 
-def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.learning_rate)
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, nesterov=True)
-
-
-def _rate(epoch: float, warmup: float, epochs: int) -> float:
-    """Learning rate as a share of its peak: linear warm-up, then a cosine down to zero at ``epochs``."""
-    if epoch < warmup:
-        return (epoch + 1e-3) / warmup
-    return float(0.5 * (1 + np.cos(np.pi * (epoch - warmup) / max(1e-9, epochs - warmup))))
-
-
 def _load_start(network: ActionScorer, start: Mapping[str, Tensor]) -> None:
     own = network.state_dict()
     fitting = {name: value for name, value in start.items() if name in own and own[name].shape == value.shape}
@@ -256,14 +244,3 @@ def _load_start(network: ActionScorer, start: Mapping[str, Tensor]) -> None:
     if missing:
         raise ValueError(f"the weights to start from do not fit: {missing[0]} is missing or of another shape")
     network.load_state_dict({**own, **fitting})
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level of dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

@@ -17,6 +17,7 @@ from detection.geometry import network_size
 from detection.regions import RegionConfig, sample_regions
 from linking.records import Tube
 from linking.tables import read_tubes
+from recognition.clip_views import change_colour
 from video.clips import read_video
 from video.datasets import Dataset, LabelledVideo, resized_annotation
 from video.frames import open_video
@@ -164,7 +165,7 @@ def cut_clip(
     if rng.random() < config.augment.flip:
         clip = clip.flip(2)
         boxes = np.stack([config.width - boxes[:, 2], boxes[:, 1], config.width - boxes[:, 0], boxes[:, 3]], axis=1)
-    clip = _change_colour(clip, config.augment.colour, rng)
+    clip = change_colour(clip, config.augment.colour, rng)
     boxes = np.clip(boxes, 0, [config.width, config.height] * 2)
     position = np.searchsorted(frames, where)
     target = np.zeros(len(class_index), np.float32)
@@ -241,16 +242,3 @@ def _visible_share(boxes: np.ndarray, config: ClipConfig) -> np.ndarray:
     inside = np.clip(boxes, 0, [config.width, config.height] * 2)
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     return (inside[:, 2] - inside[:, 0]) * (inside[:, 3] - inside[:, 1]) / np.maximum(area, 1e-6)
-
-
-def _change_colour(clip: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
-    """The same random brightness, contrast and saturation for every frame."""
-    if strength == 0:
-        return clip
-    brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3).tolist()
-    values = clip.float() * brightness
-    mean = values.mean()
-    values = (values - mean) * contrast + mean
-    grey = values.mean(dim=-1, keepdim=True)
-    values = (values - grey) * saturation + grey
-    return values.round_().clamp_(0, 255).to(torch.uint8)

@@ -7,6 +7,7 @@ data and the random number generator, written whole or not at all, read without 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +53,14 @@ def load_training_state(path: str | Path, *, settings: dict[str, Any]) -> dict[s
         raise TrainingStateError(f"{path}: cannot resume with other settings: {details}"[:300])
     torch.set_rng_state(state["torch_rng"])
     return state
+
+
+def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level of dotted names, by which :func:`load_training_state` says what has changed."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flat_settings(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -40,6 +40,12 @@ def read_video(path: str | os.PathLike[str], *, size: tuple[int, int] | None = N
         return np.stack([_resize(frame, size) for frame in source])
 
 
+def size_with_short_side(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """(height, width) with the shorter side at ``short_side`` pixels, aspect kept, whole pixels."""
+    scale = short_side / min(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 @dataclass(frozen=True, eq=False)
 class FrameIndex:
     """What one pass over a video tells about its frames; index k is the k-th decoded picture."""
