@@ -39,6 +39,7 @@ __all__ = [
     "read_tubes",
     "table_from_annotations",
     "table_from_detections",
+    "table_of_loose_boxes",
     "write_tubes",
 ]
 
@@ -173,15 +174,28 @@ def table_from_detections(video: str, detections: Sequence[Detections]) -> pd.Da
     refuse_unwritable(video, "video", "tube table")
     counts = [len(found) for found in detections]
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *(found.boxes for found in detections)])
+    frames = np.repeat(np.array([found.frame for found in detections], np.int64), counts)
+    scores = np.concatenate([np.zeros(0, np.float32), *(found.scores for found in detections)])
+    return table_of_loose_boxes([video] * len(boxes), [""] * len(boxes), frames, boxes, scores)
+
+
+def table_of_loose_boxes(
+    videos: Sequence[str] | np.ndarray,
+    labels: Sequence[str] | np.ndarray,
+    frames: np.ndarray,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+) -> pd.DataFrame:
+    """A tube table of n boxes that belong to no tube: names (n,), frames (n,), boxes (n, 4), scores (n,)."""
     total = len(boxes)
     return pd.DataFrame(
         {
-            "video": pd.array([video] * total, dtype="str"),
+            "video": pd.array(videos, dtype="str"),
             "tube": pd.array([pd.NA] * total, dtype="Int64"),
-            "label": pd.array([""] * total, dtype="str"),
-            "frame": np.repeat(np.array([found.frame for found in detections], np.int64), counts),
-            **{side: boxes[:, k] for k, side in enumerate(BOX_COLUMNS)},
-            "score": np.concatenate([np.zeros(0, np.float32), *(found.scores for found in detections)]),
+            "label": pd.array(labels, dtype="str"),
+            "frame": np.asarray(frames, np.int64),
+            **{side: np.asarray(boxes, np.float32)[:, k] for k, side in enumerate(BOX_COLUMNS)},
+            "score": np.asarray(scores, np.float32),
             "tube_score": np.full(total, np.nan),
         }
     )
@@ -224,7 +238,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
                 # names may be "nan", numbers may not: as an empty cell it is refused by its place
                 na_values={column: ["", "nan", "NaN", "NAN"] for column in numeric},
                 **options,
-                **_EXACT_FLOATS,
+                **EXACT_FLOATS,
             )
     except UnicodeDecodeError as error:
         raise TableError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8 CSV") from error
@@ -235,7 +249,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 # Until pandas 3.0 the ordinary converter is off by an ulp now and then; from 3.1 all are exact and the
 # argument is deprecated.
-_EXACT_FLOATS: dict[str, Any] = (
+EXACT_FLOATS: dict[str, Any] = (
     {} if tuple(int(part) for part in pd.__version__.split(".")[:2]) >= (3, 1) else {"float_precision": "round_trip"}
 )
 
