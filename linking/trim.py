@@ -28,9 +28,12 @@ class TrimConfig:
     """Penalty for a change of label, in units of box scores: short runs of low or high scores are smoothed
     over. Saha: 0 to 16, fitted per class; Singh et al. 2017: 3."""
     class_alpha: Mapping[str, float] = field(default_factory=dict)
-    """Penalty for single classes, by label; fit it on training data."""
+    """Penalty for single classes, by label; fit it on training data (``eval.fit_trimming``)."""
     threshold: float = 0.5
-    """Score at which action and background are equally likely. Saha: 0.5."""
+    """Score at which action and background are equally likely; 0 makes every box action, so that tubes keep their
+    length. Saha: 0.5."""
+    class_threshold: Mapping[str, float] = field(default_factory=dict)
+    """Threshold for single classes, by label."""
     relative: bool = True
     """Count scores as fractions of the tube's own level (mean of its best boxes), so that a class which
     never scores above 0.5 is not trimmed away whole. Saha: no."""
@@ -41,13 +44,15 @@ class TrimConfig:
     """The score of a tube is the mean of this many best box scores. Saha and Singh: 40."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.class_alpha, Mapping):
-            raise ValueError(f"class_alpha holds a number for each label, got {self.class_alpha!r}")
+        for name in ("class_alpha", "class_threshold"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ValueError(f"{name} holds a number for each label, got {getattr(self, name)!r}")
         for name, alpha in [("alpha", self.alpha), *self.class_alpha.items()]:
             if not isinstance(alpha, int | float) or not alpha >= 0:
                 raise ValueError(f"alpha must be a number, 0 or more; {name} is {alpha!r}")
-        if not 0 < self.threshold < 1:
-            raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
+        for name, threshold in [("threshold", self.threshold), *self.class_threshold.items()]:
+            if not isinstance(threshold, int | float) or not 0 <= threshold < 1:
+                raise ValueError(f"threshold must be at least 0 and less than 1; {name} is {threshold!r}")
         if self.min_frames < 1 or self.top_frames < 1:
             raise ValueError("min_frames and top_frames must be 1 or more")
 
@@ -91,7 +96,7 @@ def trim_tubes(tubes: Sequence[Tube], config: TrimConfig) -> list[list[Tube]]:
             batch.append(order.pop())
         gain = np.full((len(tubes[batch[0]]), len(batch)), -np.inf)
         for column, k in enumerate(batch):
-            gain[: len(tubes[k]), column] = _action_gain(tubes[k], config)
+            gain[: len(tubes[k]), column] = action_gain(tubes[k], config)
         alpha = np.array([config.class_alpha.get(tubes[k].label, config.alpha) for k in batch], np.float64)
         labels = action_labels(gain, alpha)
         for column, k in enumerate(batch):
@@ -137,7 +142,7 @@ def best_mean(scores: np.ndarray, best: int) -> float:
     return float(known[-best:].mean()) if len(known) else float("nan")
 
 
-def _action_gain(tube: Tube, config: TrimConfig) -> np.ndarray:
+def action_gain(tube: Tube, config: TrimConfig) -> np.ndarray:
     """(n,) worth of the label action less that of background: 2 s - 1 with the published threshold of 0.5."""
     own = box_scores(tube)
     known = ~np.isnan(own)
@@ -146,7 +151,8 @@ def _action_gain(tube: Tube, config: TrimConfig) -> np.ndarray:
     scores = np.interp(tube.frames, tube.frames[known], own[known].astype(np.float64))
     level = best_mean(own, config.top_frames) if config.relative else 1.0
     # a tube whose every score is 0 has no level; it is background
-    return 2 * (scores / level - config.threshold) if level > 0 else np.full(len(scores), -1.0)
+    threshold = config.class_threshold.get(tube.label, config.threshold)
+    return 2 * (scores / level - threshold) if level > 0 else np.full(len(scores), -1.0)
 
 
 def _runs(tube: Tube, labels: np.ndarray, config: TrimConfig) -> list[Tube]:

@@ -133,6 +133,21 @@ def test_each_class_can_have_its_own_penalty():
     assert len(trim_tube(tube_with(scores, label="jump"), config)) == 2
 
 
+def test_each_class_can_have_its_own_threshold():
+    scores = [0.9] * 5 + [0.4] * 3 + [0.9] * 5
+    config = plain(class_threshold={"jump": 0.3})
+    assert len(trim_tube(tube_with(scores, label="run"), config)) == 2
+    assert len(trim_tube(tube_with(scores, label="jump"), config)) == 1
+
+
+@pytest.mark.parametrize("alpha", [0.0, 3.0])
+def test_threshold_0_does_not_trim(alpha):
+    scores = [0.9, 0.0, 0.0, 0.0, 0.0, NAN, 0.2]
+    for relative in (True, False):
+        config = plain(alpha=alpha, class_threshold={"run": 0}, relative=relative)
+        assert spans(trim_tube(tube_with(scores), config)) == [(10, 17)]
+
+
 def test_the_published_settings():
     assert len(PAPER.class_alpha) == 24
     assert [PAPER.class_alpha[name] for name in ("Basketball", "CliffDiving", "WalkingWithDog")] == [0, 16, 0.2]
@@ -156,7 +171,10 @@ def test_ground_truth_cannot_be_trimmed():
         ({"alpha": -1.0}, "alpha must be a number, 0 or more; alpha is -1.0"),
         ({"class_alpha": {"run": "x"}}, "run is 'x'"),
         ({"class_alpha": 3}, "class_alpha holds a number for each label"),
-        ({"threshold": 1.0}, "between 0 and 1"),
+        ({"threshold": 1.0}, "at least 0 and less than 1; threshold is 1.0"),
+        ({"class_threshold": {"run": -0.1}}, "at least 0 and less than 1; run is -0.1"),
+        ({"class_threshold": {"run": "x"}}, "run is 'x'"),
+        ({"class_threshold": 0.5}, "class_threshold holds a number for each label"),
         ({"min_frames": 0}, "1 or more"),
         ({"top_frames": 0}, "1 or more"),
     ],
