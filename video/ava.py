@@ -1,4 +1,4 @@
-"""Reading and writing AVA: key frames, boxes as fractions of the picture, several actions a person.
+"""Reading AVA: key frames, boxes as fractions of the picture, several actions a person.
 
 The format of AVA (Gu et al., CVPR 2018) and of its official evaluation code (ActivityNet, ``Evaluation/ava``)::
 
@@ -192,14 +192,19 @@ def _usable(
 
 def _frames(rows: pd.DataFrame, path: Path, fps: float | None, start: float) -> np.ndarray:
     second = rows["timestamp"].to_numpy(np.int64)
+    frames = frame_of_second(second, fps, start)
+    bad = (frames < 0) | (frames > MAX_FRAME)
+    refuse(rows, bad, path, f"second {{timestamp:.0f}} is no frame of a video that starts at {start:.15g}", AvaError)
+    return frames.astype(np.int64)
+
+
+def frame_of_second(second: np.ndarray, fps: float | None, start: float) -> np.ndarray:
+    """Frame numbers, not yet whole numbers by type; negative before ``start``."""
     if fps is None:
         return second
     if not (1 <= fps <= 1000 and math.isfinite(start)):
         raise AvaError(f"fps must be 1 to 1000 and start a number of seconds, got fps {fps} and start {start}")
-    frames = np.floor((second - start) * fps + 0.5)
-    bad = (frames < 0) | (frames > MAX_FRAME)
-    refuse(rows, bad, path, f"second {{timestamp:.0f}} is no frame of a video that starts at {start:.15g}", AvaError)
-    return frames.astype(np.int64)
+    return np.floor((second - start) * fps + 0.5)
 
 
 def _boxes(

@@ -1,4 +1,4 @@
-"""Reading and writing MOTChallenge text: ``frame, id, left, top, width, height, conf, ...`` a line.
+"""Reading MOTChallenge text: ``frame, id, left, top, width, height, conf, ...`` a line.
 
 The format of the MOT15 to MOT20 benchmarks (Leal-Taixe et al., arXiv 1504.01942; Milan et al., arXiv 1603.00831) and
 of most trackers. Its frames, ids and pixel positions count from 1 (section "Data Format" of TrackEval, the official
@@ -34,6 +34,8 @@ from video.number_rows import read_number_rows, read_text_bytes, refuse
 COLUMNS = ("frame", "id", "left", "top", "width", "height", "conf", "class", "visibility", "z")
 NO_ID = -1
 """In the column id: a box of no track."""
+NO_SCORE = -1
+"""In the column conf of a tracker's result."""
 
 _ROW = re.compile(rb"\s*\d{1,10}\s*,\s*(-1|\d{1,10})(\.0*)?\s*(,\s*-?[\d.]+(e[+-]?\d+)?\s*){4,8},?\s*", re.IGNORECASE)
 
@@ -61,6 +63,8 @@ class _Sequence:
     width: int | None
     height: int | None
     labels: tuple[str, ...] | None
+    may_be_empty: bool
+    """One of several files, in which nothing was found."""
 
 
 def read_mot(
@@ -81,7 +85,7 @@ def read_mot(
     """
     annotations = []
     for sequence in _sequences(Path(path), video, "gt"):
-        rows = _read_rows(sequence.path)
+        rows = _read_rows(sequence.path, sequence.may_be_empty)
         flagged = sequence.path.name == "gt.txt" if ground_truth is None else ground_truth
         if flagged:
             rows = _without(rows, rows["conf"] == 0, f"{sequence.path}: {{}} boxes to be ignored were left out")
@@ -110,7 +114,7 @@ def read_mot_detections(
     tables = []
     sizes = {}
     for sequence in _sequences(Path(path), video, "det"):
-        rows = _read_rows(sequence.path)
+        rows = _read_rows(sequence.path, sequence.may_be_empty)
         rows, boxes = _with_area(rows, _boxes(rows, as_published), sequence.path)
         labels = _labels(rows, sequence, label)
         frames = rows["frame"].to_numpy(np.int64) - 1
@@ -125,7 +129,7 @@ def read_mot_detections(
 
 def holds_tracks(path: str | os.PathLike[str]) -> bool:
     """Whether any box of the file (or folder) belongs to a track: read_mot reads it; otherwise read_mot_detections."""
-    return any((_read_rows(file)["id"] != NO_ID).any() for file in _files(Path(path), "gt"))
+    return any((_read_rows(file, Path(path).is_dir())["id"] != NO_ID).any() for file in _files(Path(path), "gt"))
 
 
 def _files(path: Path, kind: str) -> list[Path]:
@@ -159,7 +163,7 @@ def _sequences(path: Path, video: str | None, kind: str) -> Iterator[_Sequence]:
         if not is_video_name(name):
             raise MotError(f"{file}: {name[:80]!r} cannot be the name of a video; give another")
         length, width, height = _read_seqinfo(home / "seqinfo.ini") if in_sequence else (None, None, None)
-        yield _Sequence(file, name, length, width, height, _read_labels(file.parent / "labels.txt"))
+        yield _Sequence(file, name, length, width, height, _read_labels(file.parent / "labels.txt"), path.is_dir())
 
 
 def _read_seqinfo(path: Path) -> tuple[int | None, int | None, int | None]:
@@ -194,8 +198,10 @@ def _read_labels(path: Path) -> tuple[str, ...] | None:
     return names or None
 
 
-def _read_rows(path: Path) -> pd.DataFrame:
+def _read_rows(path: Path, may_be_empty: bool) -> pd.DataFrame:
     """The checked rows of a file; ``conf`` is 1 where the file has none."""
+    if may_be_empty and not read_text_bytes(path, MotError).strip():
+        return pd.DataFrame(columns=list(COLUMNS), dtype=np.float64)
     rows = read_number_rows(path, COLUMNS, (), MotError)
     if rows["conf"].isna().all():
         rows["conf"] = 1.0
@@ -214,11 +220,14 @@ def _read_rows(path: Path) -> pd.DataFrame:
 
 def _boxes(rows: pd.DataFrame, as_published: bool) -> np.ndarray:
     """(n, 4) float32 corners; infinite where a number is too large for them."""
-    left, top, width, height = (rows[column].to_numpy() for column in ("left", "top", "width", "height"))
-    origin = 0 if as_published else 1
-    x, y = left - origin, top - origin
-    with np.errstate(over="ignore"):
-        return np.stack([x, y, x + width, y + height], axis=1).astype(np.float32)
+    return corners(rows[["left", "top", "width", "height"]].to_numpy(), as_published)
+
+
+def corners(places: np.ndarray, as_published: bool) -> np.ndarray:
+    """(n, 4) float32 x1, y1, x2, y2 from left, top, width, height as a file has them."""
+    with np.errstate(all="ignore"):
+        first = places[:, :2] - (0 if as_published else 1)
+        return np.concatenate([first, first + places[:, 2:]], axis=1).astype(np.float32)
 
 
 def _with_area(rows: pd.DataFrame, boxes: np.ndarray, path: Path) -> tuple[pd.DataFrame, np.ndarray]:
@@ -260,7 +269,7 @@ def _tubes(rows: pd.DataFrame, boxes: np.ndarray, sequence: _Sequence, label: st
     refuse(rows, again, path, "a second box of id {id:.0f} in frame {frame:.0f}", MotError)
     order = np.lexsort((frames, ids))
     starts = np.flatnonzero(np.diff(ids[order], prepend=-2))
-    scores = np.where(rows["conf"] == -1, np.nan, rows["conf"]).astype(np.float32)
+    scores = np.where(rows["conf"] == NO_SCORE, np.nan, rows["conf"]).astype(np.float32)
     refuse(rows, np.isinf(scores), path, "conf is too large", MotError)
     tubes = []
     for start, end in zip(starts, np.append(starts[1:], len(order))):
