@@ -11,7 +11,7 @@ Config = TypeVar("Config")
 
 def to_plain_values(config: Any) -> dict[str, Any]:
     """The fields of a dataclass, tuples as lists; a config inside a config becomes a dict."""
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(config).items()}
+    return _plain(dataclasses.asdict(config))
 
 
 def from_plain_values(config_class: type[Config], values: Mapping[str, Any]) -> Config:
@@ -29,3 +29,9 @@ def from_plain_values(config_class: type[Config], values: Mapping[str, Any]) -> 
     if missing:
         raise ValueError(f"option {missing[0]!r} of {config_class.__name__} is missing")
     return config_class(**values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
