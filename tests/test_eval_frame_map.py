@@ -1,4 +1,4 @@
-"""Frame-mAP: boxes frame by frame, in numbers a reader can follow."""
+"""Frame-mAP in numbers a reader can follow; the choices of protocols are in test_eval_protocols.py."""
 
 import csv
 from dataclasses import replace
@@ -72,29 +72,6 @@ def test_a_table_with_a_box_without_a_score_is_refused() -> None:
         frame_map([video(tube([7]))], table)
 
 
-def test_boxes_are_continuous_or_inclusive() -> None:
-    truth, found = [video(tube([0]))], [video(tube([0], (15, 10, 25, 20), scores=[1]))]
-    continuous, inclusive = 50 / 150, 66 / (2 * 121 - 66)
-    for name, protocol in FRAME_PROTOCOLS.items():
-        overlap = inclusive if name in ("act", "yowo") else continuous
-        assert mean(truth, found, protocol, overlap - 1e-4) == 1, name
-        assert mean(truth, found, protocol, overlap + 1e-4) == 0, name
-
-
-def test_an_overlap_of_exactly_the_threshold_is_a_hit() -> None:
-    found = [video(tube([0], (10, 10, 20, 15), scores=[1]))]
-    assert mean([video(tube([0]))], found, "voc") == 1
-
-
-def test_best_of_all_makes_a_false_positive_where_the_best_is_taken() -> None:
-    truth = [video(tube([0]), tube([0], (10, 10, 20, 18)))]
-    found = [video(tube([0], scores=[0.9]), tube([0], scores=[0.8]))]
-    best_free = {"voc": 1, "road": 1}
-    for name, protocol in FRAME_PROTOCOLS.items():
-        if name != "act":
-            assert mean(truth, found, protocol) == pytest.approx(best_free.get(name, 1 / 2)), name
-
-
 def test_act_suppresses_boxes_within_a_frame_and_class_and_draws_the_raw_curve() -> None:
     truth = [video(tube([0, 1, 2]))]
     double = video(tube([0, 1], scores=[0.9, 0.7]), tube([0, 1], scores=[0.8, 0.6]))
@@ -109,21 +86,6 @@ def test_a_suppressed_box_suppresses_no_other() -> None:
     row = [tube([0], (x, 0, x + 10, 10), scores=[s]) for x, s in ((0, 0.9), (5, 0.8), (10, 0.7))]
     result = frame_map([video(*row)], [video(*row)], protocol="act")
     assert result.num_detections.tolist() == [2]
-
-
-def test_yowo_looks_only_at_annotated_frames() -> None:
-    truth = [video(tube([0]), tube([1], label="jump"))]
-    # false positives of "run": frame 1 is annotated (with another class), frames 2 and 9 are not
-    found = [video(tube([0, 1, 2, 9], scores=[0.1, 0.2, 0.3, 0.4]))]
-    assert frame_map(truth, found, protocol="yowo").table().loc["run", "0.5"] == pytest.approx(1 / 2)
-    assert frame_map(truth, found, protocol="voc").table().loc["run", "0.5"] == pytest.approx(1 / 4)
-
-
-@pytest.mark.parametrize("name", FRAME_PROTOCOLS)
-def test_a_class_without_ground_truth(name: str) -> None:
-    found = [video(tube([0], scores=[1]), tube([0], scores=[1], label="swim"))]
-    result = frame_map([video(tube([0]))], found, class_names=["run", "swim"], protocol=name)
-    assert result.mean["0.5"] == (1 / 2 if name in ("voc", "act", "road") else 1)
 
 
 def test_equal_scores_are_ordered_by_video_then_frame_then_coordinates() -> None:
