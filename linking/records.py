@@ -140,7 +140,8 @@ class VideoAnnotation:
 
 def _as_boxes(values: np.ndarray, owner: str) -> np.ndarray:
     """(n, 4) float32 copy-if-needed of ``values``; ValueError unless finite with x2 > x1 and y2 > y1."""
-    boxes = np.asarray(values, np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite and is refused below
+        boxes = np.asarray(values, np.float32)
     if boxes.size == 0:
         boxes = boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4:

@@ -52,6 +52,7 @@ def test_plain_data_and_arrays_of_every_protocol(tmp_path: Path, protocol: int) 
         "numbers": [0, 255, -1, 2**31, 2**40, -(2**70), 0.5, 1e300],
         "others": (True, False, None, "naïve", ()),
         "one list twice": [shared, shared],
+        "arrays in tuples": [(ARRAYS["floats"], 0.5), ("a", (ARRAYS["floats"], ARRAYS["floats"]), 1)],
         "arrays": list(ARRAYS.values()),
         **ARRAYS,
         7: {"nested": {}},
@@ -168,6 +169,15 @@ def test_hostile_sizes_and_states_are_refused(tmp_path: Path, case: str) -> None
 
 def test_a_large_memo_number_costs_nothing(tmp_path: Path) -> None:
     assert load_pickle(write(tmp_path / "a.pkl", b"K\x05r" + struct.pack("<I", 2**32 - 1) + b".")) == 5
+
+
+def test_single_values_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("video.pickles._MAX_INSTRUCTIONS", 100)
+    path = write(tmp_path / "a.pkl", b"]" + b"K\x07a" * 49 + b".")  # 1 + 2 x 49 + 1 instructions
+    assert load_pickle(path) == [7] * 49
+    path = write(tmp_path / "a.pkl", b"]" + b"K\x07a" * 50 + b".")
+    with pytest.raises(PickleError, match="single values"):
+        load_pickle(path)
 
 
 def test_repeating_one_text_as_arrays_does_not_fill_the_memory(tmp_path: Path) -> None:

@@ -89,7 +89,8 @@ def parse_jhmdb(data: Any, path: Path, *, as_published: bool = False) -> JhmdbAn
         _video(name, by_label, counts, sizes, class_names, path, as_published)
         for name, by_label in sorted(tubes.items(), key=lambda item: str(item[0]))
     ]
-    train, test = (data.get(key, []) for key in ("train_videos", "test_videos"))
+    test = data.get("test_videos", [])
+    train = data.get("train_videos", [[] for _ in test] if isinstance(test, list) else [])
     if not (isinstance(train, list) and isinstance(test, list) and len(train) == len(test)):
         raise JhmdbError(f"{path}: train_videos and test_videos must be lists of equal length, one item a split")
     splits = tuple(
@@ -129,9 +130,9 @@ def _tube(rows: Any, label: str, number: int, num_frames: int, place: str, as_pu
     frames = rows[:, 0].astype(np.float64)
     if not ((frames >= 1) & (frames <= num_frames) & (frames == np.floor(frames))).all():
         raise JhmdbError(f"{place}: a tube has frames outside 1..{num_frames}")
-    boxes = rows[:, 1:].astype(np.float32)
+    boxes = rows[:, 1:].astype(np.float64)
     if not as_published:
-        boxes += np.array([0, 0, 1, 1], np.float32)
+        boxes[:, 2:] += 1
     try:
         return Tube(label, frames.astype(np.int64) - 1, boxes, id=number)
     except ValueError as error:

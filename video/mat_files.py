@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,6 +31,8 @@ _CELL, _STRUCT, _CHAR = 1, 2, 4
 _CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
 _COMPLEX = 0x0800
 
+T = TypeVar("T")
+
 
 class MatError(ValueError):
     """The file is no MATLAB file of plain data: damaged, too large, or of a kind that annotation does not need."""
@@ -42,12 +45,30 @@ def read_mat(path: str | os.PathLike[str], wanted: tuple[str, ...]) -> dict[str,
     again), text a string, a cell array a list and a structure array a list of dictionaries, both in MATLAB's order
     (down the columns). Other variables are passed over unread. Raises MatError for whatever is wrong.
     """
-    path = Path(path)
+
+    def read(data: bytes) -> dict[str, Any]:
+        return {name: variable.matrix(body, 0) for name, variable, body in _variables(data) if name in wanted}
+
+    return _checked(Path(path), read)
+
+
+def mat_variables(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """The names of a file's variables, which are not read. Raises MatError."""
+    return tuple(_checked(Path(path), lambda data: [name for name, _, _ in _variables(data)]))
+
+
+def is_mat(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` (128 bytes or more) is a MATLAB file of level 5 or 7.3."""
+    return len(head) >= 128 and head.startswith(b"MATLAB ") and head[126:128] in (b"IM", b"MI")
+
+
+def _checked(path: Path, read: Callable[[bytes], T]) -> T:
+    """What ``read`` makes of the file's bytes; MatError with the file's name whatever happens."""
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise MatError(f"{size} bytes are more than the limit of {MAX_FILE_BYTES}")
-        return _variables(path.read_bytes(), wanted)
+        return read(path.read_bytes())
     except MatError as error:
         raise MatError(f"{path}: {error}") from None
     except OSError as error:
@@ -57,12 +78,8 @@ def read_mat(path: str | os.PathLike[str], wanted: tuple[str, ...]) -> dict[str,
         raise MatError(f"{path}: a damaged MATLAB file ({type(error).__name__})") from None
 
 
-def is_mat(head: bytes) -> bool:
-    """Whether a file that begins with ``head`` (128 bytes or more) is a MATLAB file of level 5 or 7.3."""
-    return len(head) >= 128 and head.startswith(b"MATLAB ") and head[126:128] in (b"IM", b"MI")
-
-
-def _variables(data: bytes, wanted: tuple[str, ...]) -> dict[str, Any]:
+def _variables(data: bytes) -> Iterator[tuple[str, _Variable, memoryview]]:
+    """Name, reader and contents of one variable after the other."""
     if len(data) < 128 or data[126:128] not in (b"IM", b"MI"):
         raise MatError("not a MATLAB file of level 5; save it in MATLAB with -v7")
     order = "<" if data[126:128] == b"IM" else ">"
@@ -71,7 +88,6 @@ def _variables(data: bytes, wanted: tuple[str, ...]) -> dict[str, Any]:
         raise MatError("saved by MATLAB as -v7.3 (HDF5), which is not read; save it again with -v7")
     if version != 0x0100:
         raise MatError(f"unknown version {version:#06x} of the MATLAB format; save it again with -v7")
-    found: dict[str, Any] = {}
     file = _Elements(memoryview(data)[128:], order)
     while file.rest:
         kind, body = file.element()
@@ -80,10 +96,7 @@ def _variables(data: bytes, wanted: tuple[str, ...]) -> dict[str, Any]:
         if kind != _MATRIX:
             raise MatError(f"a variable is expected, got an element of type {kind}")
         variable = _Variable(order)
-        name = variable.name_of(body)
-        if name in wanted:
-            found[name] = variable.matrix(body, 0)
-    return found
+        yield variable.name_of(body), variable, body
 
 
 def _inflated(body: memoryview) -> bytes:

@@ -20,9 +20,10 @@ from video.pickled_arrays import PickledArray, PickledType, PickleError, array_o
 
 __all__ = ["MAX_FILE_BYTES", "PickleError", "load_pickle"]
 
-MAX_FILE_BYTES = 2**26
-"""Larger files are refused. Real annotation has a few MB, and a byte of a hostile file can cost 64 of memory."""
+MAX_FILE_BYTES = 2**29
+"""Larger files are refused. Real annotation has a few MB, the boxes of a detector in every frame hundreds."""
 
+_MAX_INSTRUCTIONS = 2**23  # each can cost 64 bytes of memory and more; the whole of UCF101-24 takes 0.4 million
 _MAX_KEY = 2**31  # beyond it, integers with equal hashes are easy to find
 
 
@@ -79,7 +80,7 @@ class _Machine:
         self.ndarray = ndarray
 
     def run(self) -> Any:
-        while True:
+        for _ in range(_MAX_INSTRUCTIONS):
             code = self.read(1)
             if code == b".":
                 return _finished(self.stack.pop())
@@ -87,6 +88,7 @@ class _Machine:
             if instruction is None:
                 raise PickleError(f"instruction {code!r} is refused: plain data does not need it")
             instruction(self)
+        raise PickleError(f"more than {_MAX_INSTRUCTIONS} single values; large data must be in arrays")
 
     # ---- reading the instruction's argument
 
@@ -132,7 +134,7 @@ class _Machine:
     def top_tuple(self, count: int) -> None:
         if len(self.stack) < count:
             raise PickleError("a tuple takes more items than there are")
-        self.stack[-count:] = [tuple(self.stack[-count:])]
+        self.stack[-count:] = [_tuple(self.stack[-count:])]
 
     def put(self, index: int) -> None:
         self.memo[index] = self.stack[-1]
@@ -237,9 +239,14 @@ def _finished(root: Any) -> Any:
             waiting.extend(v for v in container if type(v) in (dict, list, tuple))
         elif type(container) is tuple:
             if any(type(value) in (PickledArray, PickledType, _Name) for value in container):
-                raise PickleError("arrays inside tuples are not supported")
+                raise PickleError("a type, a function or an unfinished array stands in a tuple")
             waiting.extend(v for v in container if type(v) in (dict, list, tuple))
     return root
+
+
+def _tuple(items: list[Any]) -> tuple[Any, ...]:
+    """A tuple cannot be changed when all is read, so the arrays in it, which are whole by now, are put in at once."""
+    return tuple(item.values if type(item) is PickledArray and item.values is not None else item for item in items)
 
 
 def _value(value: Any) -> Any:
@@ -305,7 +312,7 @@ def _instructions() -> dict[bytes, Callable[[_Machine], None]]:
         b")": lambda m: (),
         b"]": lambda m: [],
         b"}": lambda m: {},
-        b"t": lambda m: tuple(m.pop_mark()),
+        b"t": lambda m: _tuple(m.pop_mark()),
         b"l": lambda m: m.pop_mark(),
     }
     effects: dict[bytes, Callable[[_Machine], Any]] = {
