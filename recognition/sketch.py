@@ -24,8 +24,7 @@ class TensorSketch(nn.Module):
 
     The hashes are drawn once, from ``seed``, and are buffers: they are saved with the weights, so that a loaded
     network computes the same whatever seed it was built with. Half-precision input is computed in float32, also
-    under autocast, since FFTs of other precisions do not exist everywhere. ``torch.export`` takes the FFT, ONNX
-    does not.
+    under autocast, since FFTs of other precisions do not exist everywhere.
     """
 
     bins: Tensor
