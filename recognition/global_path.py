@@ -144,9 +144,10 @@ class Injected(nn.Module):
         return seen[0].flatten(2).mean(dim=2) if seen[0].ndim > 2 else seen[0]
 
     def class_maps(self, clips: Tensor) -> Tensor:
-        """(B, num_classes, T', H', W'): the network's own classifier at every position of the last unit's map.
+        """(B, num_classes, T', H', W'): what each position of the last unit's map adds to each class, without the bias.
 
-        Raises ValueError for a network whose classifier sees something else than the channels of that map.
+        Where the classifier sees the mean of that map, as in torchvision's ResNets, the mean over positions is the
+        local logit without its bias. Raises ValueError for a classifier that sees another number of channels.
         """
         classifier = classifier_of(self.net, self.points.classifier)
         _, path = self._run(clips)
@@ -156,7 +157,7 @@ class Injected(nn.Module):
                 f"no class maps: {self.points.classifier} sees {classifier.weight.shape[1]} numbers, the last unit's "
                 f"map has {local.shape[1]} channels"
             )
-        return F.conv3d(local, classifier.weight.flatten(1)[..., None, None, None], classifier.bias)
+        return F.conv3d(local, classifier.weight.flatten(1)[..., None, None, None])
 
     def _check(self, clips: Tensor) -> None:
         if clips.ndim != 5:
