@@ -19,7 +19,7 @@ import numpy as np
 from linking.candidates import Candidates
 from linking.link_graph import LinkGraph
 
-EDGES_AT_ONCE = 2**20
+EDGES_AT_ONCE = 2**19
 """Classes share a pass up to this many edges, which bounds the memory."""
 
 
