@@ -12,6 +12,8 @@ from eval.errors import EvaluationError
 DEFAULT_IOUS = ("0.2", "0.5", "0.75", "0.5:0.95")
 JHMDB_IOUS = ("0.2", "0.5", "0.75", "0.5:0.95")
 UCF24_IOUS = ("0.05", "0.1", "0.2", "0.3", "0.5", "0.75", "0.5:0.95")
+MULTISPORTS_IOUS = ("0.2", "0.5", "0.05:0.45", "0.1:0.9:0.1", "0.5:0.95")
+AVA_IOUS = ("0.5",)
 
 
 @dataclass(frozen=True)

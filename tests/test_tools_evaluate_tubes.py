@@ -143,6 +143,71 @@ def test_published_coordinates_of_jhmdb_are_a_pixel_smaller(tmp_path: Path) -> N
     assert scores == [1, 0]  # 81 / 100 with the published numbers
 
 
+def test_tubes_and_boxes_of_the_act_programs_are_detections_of_j_hmdb(tmp_path: Path) -> None:
+    truth = jhmdb_pickle(tmp_path / "truth.pkl")
+    rows = np.float32([(f, 10, 10, 19, 19, 0.5) for f in range(1, 5)])
+    for name, label in (("run/a", 0), ("jump/c", 1)):
+        (tmp_path / name).parent.mkdir()
+        tubes = {0: [], 1: [], label: [(rows, 0.5)]}
+        (tmp_path / f"{name}_tubes.pkl").write_bytes(pickle.dumps(tubes))
+    done = evaluate("--ground-truth", truth, "--detections", tmp_path, "--iou", "0.9", "--protocol", "act")
+    assert done.stdout.splitlines()[-3].split() == ["mean", "100.00", "2", "2", "100.00", "8", "8"], done.stderr
+    # boxes of frames: video 0 is run/a, the first of the test list; its label is 0; inclusive pixels again
+    boxes = np.float32([(0, f, 0, 0.5, 10, 10, 19, 19) for f in range(1, 5)])
+    (tmp_path / "frame_detections.pkl").write_bytes(pickle.dumps(boxes))
+    done = evaluate("--ground-truth", truth, "--detections", tmp_path / "frame_detections.pkl", "--iou", "0.9")
+    assert done.stdout.splitlines()[-5].split() == ["run", "100.00", "4", "4"]
+    assert "no video-mAP: the boxes belong to no tubes" in done.stdout
+
+
+def test_multisports_numbers_classes_and_videos_by_its_ground_truth(tmp_path: Path) -> None:
+    rows = np.float32([(f, 10, 10, 20, 20) for f in range(1, 5)])
+    data = {
+        "labels": ["run", "jump"],
+        "gttubes": {"football/a": {1: [rows]}, "football/b": {0: [rows]}},
+        "nframes": {"football/a": 9, "football/b": 9},
+        "test_videos": [["football/b", "football/a"]],
+    }
+    (tmp_path / "truth.pkl").write_bytes(pickle.dumps(data))
+    scored = np.insert(rows, 5, 0.5, axis=1)
+    tubes = {0: [("football/b", 0.5, scored)], 1: [("football/a", 0.5, scored)]}
+    (tmp_path / "tubes.pkl").write_bytes(pickle.dumps(tubes))
+    boxes = np.float32([(1, f, 1, 0.5, 10, 10, 20, 20) for f in range(1, 5)])
+    (tmp_path / "frames.pkl").write_bytes(pickle.dumps(boxes))
+    arguments = ("--ground-truth", tmp_path / "truth.pkl", "--iou", "0.95", "--protocol", "multisports")
+    done = evaluate(*arguments, "--detections", tmp_path / "tubes.pkl")
+    assert done.stdout.splitlines()[-3].split() == ["mean", "100.00", "2", "2", "100.00", "8", "8"], done.stderr
+    assert "MultiSports: 2 videos, 2 tubes" in done.stdout
+    done = evaluate(*arguments, "--detections", tmp_path / "frames.pkl")
+    assert [line.split() for line in done.stdout.splitlines()[2:4]] == [
+        ["run", "0.00", "4", "0"],
+        ["jump", "100.00", "4", "4"],
+    ]
+
+
+def test_ava_is_judged_by_its_own_protocol_with_its_list_of_actions(tmp_path: Path) -> None:
+    (tmp_path / "truth.csv").write_text("a,902,.1,.1,.5,.5,7,0\na,903,.1,.1,.5,.5,7,0\na,904,.1,.1,.5,.5,7,0\n")
+    (tmp_path / "found.csv").write_text("a,902,.1,.1,.5,.5,7,0.9\na,903,.6,.6,.8,.8,7,0.8\n")
+    (tmp_path / "actions.pbtxt").write_text('item { name: "sit" id: 7 }')
+    (tmp_path / "excluded.csv").write_text("a,904\n")
+    done = evaluate(
+        *("--ground-truth", tmp_path / "truth.csv", "--detections", tmp_path / "found.csv"),
+        *("--classes", tmp_path / "actions.pbtxt", "--excluded", tmp_path / "excluded.csv"),
+    )
+    assert done.returncode == 0, done.stderr
+    # the excluded second does not count: one of two boxes is found, at rank 1
+    assert done.stdout.splitlines()[2].split() == ["sit", "50.00", "2", "2"]
+    assert "protocol ava" in done.stdout
+
+
+def test_what_a_reader_leaves_out_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "gt.txt").write_text("1,1,11,11,10,10,1,-1\n1,2,1,1,10,10,0,-1\n2,1,11,11,10,10,1,-1\n")
+    found = write(tmp_path / "found.csv", VideoAnnotation(tmp_path.name, [tube(n=2, score=1, label="person")]))
+    done = evaluate("--ground-truth", tmp_path / "gt.txt", "--detections", found, "--iou", "0.5")
+    assert done.stdout.splitlines()[-3].split() == ["mean", "100.00", "1", "1", "100.00", "2", "2"]
+    assert done.stderr.count("1 boxes to be ignored were left out") == 1
+
+
 def test_several_tables_are_taken_together(tmp_path: Path) -> None:
     truth = write(tmp_path / "truth.csv", VideoAnnotation("a", [tube()]), VideoAnnotation("b", [tube()]))
     parts = [write(tmp_path / f"{name}.csv", VideoAnnotation(name, [tube(score=0.5)])) for name in "ab"]

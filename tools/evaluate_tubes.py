@@ -5,9 +5,10 @@
     python tools/evaluate_tubes.py --ground-truth pyannot.pkl --test-list testlist01.txt --detections tubes.parquet \\
         --iou 0.2 0.5 0.5:0.95 --json result.json
 
-The ground truth is a tube table (csv, parquet, json), the J-HMDB pickle or the UCF101-24 pickle, recognised by
-content. Detections are one or several tube tables, taken together; boxes that belong to no tube get
-frame-mAP only. Videos are matched by name; detections in a video that the ground truth does not know are an error.
+Both sides take every format that is read, recognised by content: tube tables (csv, parquet, json), J-HMDB (pickle,
+puppet masks), UCF101-24 (pickles, finalAnnots.mat), MultiSports, tubes of ACT and MOC, AVA, MOTChallenge, CVAT
+(docs/formats.md). Several files of detections are taken together; boxes that belong to no tube get frame-mAP only.
+Videos are matched by name; detections in a video that the ground truth does not know are an error.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import dataclass, replace
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ground-truth", type=Path, required=True, metavar="FILE", help="what really happens")
     parser.add_argument(
-        "--detections", type=Path, required=True, nargs="+", metavar="FILE", help="what was found: tube tables"
+        "--detections", type=Path, required=True, nargs="+", metavar="FILE", help="what was found; files or folders"
     )
     parser.add_argument(
         "--iou", nargs="+", metavar="IOU", help="thresholds or ranges like 0.5:0.95 (default: those of the dataset)"
@@ -33,9 +35,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--frame-iou", nargs="+", metavar="IOU", help="for frame-mAP (default: as --iou)")
     parser.add_argument(
         "--protocol",
-        default="saha",
         metavar="NAME",
-        help="saha (default), matlab-legacy, saha-legacy, act, road, yowo, multisports, ava, or all",
+        help="saha (default), matlab-legacy, saha-legacy, act, road, yowo, multisports, ava (default for AVA), or all",
     )
     parser.add_argument("--explain", action="store_true", help="say in words what each protocol does")
     parser.add_argument(
@@ -43,13 +44,26 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--part", default="test", choices=["train", "test", "all"], help="of the dataset")
     parser.add_argument(
-        "--test-list", type=Path, metavar="FILE", help="names of the test videos, one a line (UCF101-24, tables)"
+        "--test-list",
+        type=Path,
+        metavar="FILE",
+        help="names of the test videos, one a line (UCF101-24, tables), or J-HMDB's folder of split files",
     )
     parser.add_argument(
-        "--classes", type=Path, metavar="FILE", help="the classes to judge, one a line (default: those of the dataset)"
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="the classes to judge, one a line, or AVA's list of actions (default: those of the dataset)",
     )
     parser.add_argument(
-        "--as-published", action="store_true", help="leave the dataset's coordinates as its authors wrote them"
+        "--excluded", type=Path, metavar="FILE", help="AVA: key frames that do not count (ava_excluded_timestamps)"
+    )
+    parser.add_argument(
+        "--as-published", action="store_true", help="leave all coordinates as the authors of the files wrote them"
+    )
+    parser.add_argument("--ground-truth-kind", metavar="KIND", help="where it is not recognised: jhmdb, ava, ...")
+    parser.add_argument(
+        "--detections-kind", metavar="KIND", help="where they are not recognised: act, multisports, ..."
     )
     parser.add_argument(
         "--ignore-unknown-videos", action="store_true", help="leave out detections in videos without ground truth"
@@ -79,7 +93,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
-        return evaluate(args)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda text, *_: print(f"warning: {text}", file=sys.stderr)
+            return evaluate(args)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -91,12 +107,16 @@ def evaluate(args: argparse.Namespace) -> int:
     from linking.files import replace_when_whole
 
     started = time.perf_counter()
-    names = list(PROTOCOL_NAMES) if args.protocol == "all" else [args.protocol]
+    chosen = args.protocol and (list(PROTOCOL_NAMES) if args.protocol == "all" else [args.protocol])
+    for name in chosen or ():
+        protocols_of(name)  # a wrong name is told before large files are read
+    truth, listed = read_ground_truth(args)
+    names = chosen or ["ava" if truth.kind == "ava" else "saha"]
     rules = [protocols_of(name) for name in names]
-    truth = read_ground_truth(args)
-    ious = args.iou or truth.ious
-    options = {"class_names": truth.class_names, "ignore_unknown_videos": args.ignore_unknown_videos}
-    tables = read_detections(args)
+    ious = args.iou or usual_ious(truth.kind)
+    classes = truth.class_names if listed is None else tuple(listed.values() if isinstance(listed, dict) else listed)
+    options = {"class_names": classes, "ignore_unknown_videos": args.ignore_unknown_videos}
+    tables = read_detections(args, truth, listed)
     if args.loose_names:
         tables = [with_known_names(table, truth.known) for table in tables]
     by_split = []
@@ -123,6 +143,8 @@ def evaluate(args: argparse.Namespace) -> int:
                     print(f"{name}, {kind}:", *(f"  {line}" for line in describe(protocol)), "", sep="\n")
     print(class_table(judgements[0]) if len(judgements) == 1 else protocol_table(judgements))
     print(f"\n{truth.description}, protocol {', '.join(names)}")
+    if judgements[0].video is None and rules[0][0] is not None:
+        print("no video-mAP: the boxes belong to no tubes; link them into tubes first")
     details = look_closer(args, truth, table, judgements[0], ious, options)
     result = {
         "protocols": {judgement.name: judgement.as_json() for judgement in judgements},
@@ -139,7 +161,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def look_closer(
-    args: argparse.Namespace, truth: GroundTruth, table: Any, judgement: Any, ious: Any, options: dict[str, Any]
+    args: argparse.Namespace, truth: Any, table: Any, judgement: Any, ious: Any, options: dict[str, Any]
 ) -> Any:
     """Print the details that were asked for; a zero, or a sign of a mistake, is diagnosed unasked."""
     from eval.errors import EvaluationError
@@ -173,7 +195,7 @@ def look_closer(
     return details
 
 
-def page(truth: GroundTruth, judgements: list[Any], details: Any, provenance: dict[str, Any]) -> str:
+def page(truth: Any, judgements: list[Any], details: Any, provenance: dict[str, Any]) -> str:
     from eval.report import ReportParts, html_report
 
     return html_report(
@@ -192,98 +214,54 @@ def page(truth: GroundTruth, judgements: list[Any], details: Any, provenance: di
     )
 
 
-@dataclass(frozen=True)
-class GroundTruth:
-    """The annotation to judge by."""
+def read_ground_truth(args: argparse.Namespace) -> tuple[Any, Any]:
+    """The part that was asked for, and the classes of --classes (a tuple, by number a dictionary, or None)."""
+    from video.annotations import ReadOptions, read_annotations
+    from video.ava import read_excluded_timestamps
+    from video.ground_truth import choose_parts, read_class_names, read_test_names
 
-    kind: str
-    parts: list[list[Any]]
-    """The annotated videos of each split."""
-    known: set[str]
-    """Every video of the file, whatever its part."""
-    class_names: tuple[str, ...] | None
-    ious: tuple[str, ...]
-    """What is usually reported on this dataset."""
-
-    @property
-    def description(self) -> str:
-        videos = sum(len(part) for part in self.parts)
-        tubes = sum(len(video.tubes) for part in self.parts for video in part)
-        splits = f" (mean of {len(self.parts)} splits)" if len(self.parts) > 1 else ""
-        return f"{self.kind}: {videos} videos, {tubes} tubes{splits}"
+    listed = read_class_names(args.classes) if args.classes else None
+    options = ReadOptions(
+        as_published=args.as_published,
+        class_names=listed if isinstance(listed, dict) else None,
+        excluded=read_excluded_timestamps(args.excluded) if args.excluded else frozenset(),
+    )
+    annotations = read_annotations(args.ground_truth, kind=args.ground_truth_kind, options=options)
+    split = None if args.split == "mean" else int(args.split)
+    test_names = read_test_names(args.test_list, split or 1) if args.test_list else None
+    truth = choose_parts(annotations, args.ground_truth, split=split, part=args.part, test_names=test_names)
+    return truth, listed
 
 
-def read_ground_truth(args: argparse.Namespace) -> GroundTruth:
-    """Recognise the file by its content and take the part that was asked for."""
+def usual_ious(kind: str) -> tuple[str, ...]:
+    """What is reported on a dataset."""
+    from eval.thresholds import AVA_IOUS, DEFAULT_IOUS, JHMDB_IOUS, MULTISPORTS_IOUS, UCF24_IOUS
+
+    usual = {"jhmdb": JHMDB_IOUS, "ucf24": UCF24_IOUS, "multisports": MULTISPORTS_IOUS, "ava": AVA_IOUS}
+    return usual.get(kind.removesuffix("-mat").removesuffix("-masks"), DEFAULT_IOUS)
+
+
+def read_detections(args: argparse.Namespace, truth: Any, listed: Any) -> list[Any]:
+    """One tube table, or one a split; numbers of classes and videos count in the lists of the ground truth."""
     from eval.errors import EvaluationError
-    from eval.thresholds import DEFAULT_IOUS, JHMDB_IOUS, UCF24_IOUS
-    from linking.tables import annotations_from_table, read_tubes
-    from video.jhmdb import is_jhmdb, parse_jhmdb
-    from video.pickles import load_pickle
-    from video.ucf24 import is_ucf24, parse_ucf24, read_test_list
+    from video.annotations import ReadOptions, joined, read_annotations
 
-    path, given = args.ground_truth, read_names(args.classes)
-    ious: tuple[str, ...] = DEFAULT_IOUS
-    listed = set(read_test_list(args.test_list)) if args.test_list else None
-    if path.suffix.lower() in (".csv", ".parquet", ".json"):
-        videos = annotations_from_table(read_tubes(path))
-        kind, class_names = "tube table", given
-        parts = [choose(videos, listed, args.part)] if listed else [videos]
-    else:
-        data = load_pickle(path)
-        if is_jhmdb(data):
-            annotation = parse_jhmdb(data, path, as_published=args.as_published)
-            videos = list(annotation.videos)
-            kind, class_names, ious = "J-HMDB", given or annotation.class_names, JHMDB_IOUS
-            numbers = range(1, len(annotation.splits) + 1) if args.split == "mean" else [int(args.split)]
-            parts = [choose(videos, set(annotation.split(number).test), args.part) for number in numbers]
-        elif is_ucf24(data):
-            ucf = parse_ucf24(data, path)
-            videos = list(ucf.videos)
-            kind, class_names, ious = "UCF101-24", given or ucf.class_names, UCF24_IOUS
-            names = {video.video for video in videos}
-            test = listed or (names - set(ucf.train) if ucf.train else None)
-            if test is None and args.part != "all":
-                raise EvaluationError(f"{path}: which videos are for testing? give --test-list, or --part all")
-            parts = [choose(videos, test or set(), args.part)]
-        else:
-            raise EvaluationError(f"{path}: neither the J-HMDB nor the UCF101-24 pickle, and no tube table")
-    if not all(parts):
-        raise EvaluationError(f"{path}: no video of the {args.part} part has an annotation; is it the right list?")
-    return GroundTruth(kind, parts, {video.video for video in videos}, class_names, ious)
+    by_split = args.split == "mean" and len(args.detections) > 1
+    if by_split and len(args.detections) != 3:
+        raise EvaluationError(f"--split mean takes one table or three, one a split, got {len(args.detections)}")
+    read = []
+    for number, path in enumerate(args.detections):
+        options = ReadOptions(
+            as_published=args.as_published,
+            class_names=listed if isinstance(listed, dict) else truth.class_names or listed,
+            video_names=truth.test_names[number if by_split and len(truth.test_names) == 3 else 0],
+            inclusive=truth.kind != "multisports",
+        )
+        read.append(read_annotations(path, kind=args.detections_kind, options=options))
+    return [one.table for one in read] if by_split else [joined(list(zip(read, args.detections))).table]
 
 
-def choose(videos: list[Any], test: set[str], part: str) -> list[Any]:
-    return [video for video in videos if part == "all" or (video.video in test) == (part == "test")]
-
-
-def read_names(path: Path | None) -> tuple[str, ...] | None:
-    if path is None:
-        return None
-    return tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
-
-
-def read_detections(args: argparse.Namespace) -> list[Any]:
-    """One table, or one a split."""
-    import pandas as pd
-
-    from linking.tables import TableError, read_tubes
-
-    tables = [read_tubes(path) for path in args.detections]
-    if args.split == "mean" and len(tables) > 1:
-        if len(tables) != 3:
-            raise TableError(f"--split mean takes one table or three, one a split, got {len(tables)}")
-        return tables
-    seen: dict[str, Path] = {}
-    for path, table in zip(args.detections, tables):
-        for video in table["video"].unique():
-            if video in seen:
-                raise TableError(f"{path}: video {video!r} is in {seen[video]} too; give each video once")
-            seen[video] = path
-    return [pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]]
-
-
-def with_known_names(table: Any, known: set[str]) -> Any:
+def with_known_names(table: Any, known: frozenset[str]) -> Any:
     """The table with the ground truth's names for videos that are spelled otherwise."""
     from eval.inputs import respelled
 
@@ -292,7 +270,7 @@ def with_known_names(table: Any, known: set[str]) -> Any:
     return table.assign(video=table["video"].replace(pairs)) if pairs else table
 
 
-def only_this_part(table: Any, videos: list[Any], known: set[str]) -> Any:
+def only_this_part(table: Any, videos: list[Any], known: frozenset[str]) -> Any:
     """Without detections in videos that the ground-truth file annotates, but in another part."""
     elsewhere = known - {video.video for video in videos}
     dropped = table["video"].isin(elsewhere)
@@ -303,39 +281,25 @@ def only_this_part(table: Any, videos: list[Any], known: set[str]) -> Any:
     return table
 
 
-def provenance(args: argparse.Namespace, truth: GroundTruth, judgements: list[Any], seconds: float) -> dict[str, Any]:
-    import hashlib
-    import platform
-    from importlib.metadata import version
-
-    def file(path: Path) -> dict[str, str]:
-        return {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+def provenance(args: argparse.Namespace, truth: Any, judgements: list[Any], seconds: float) -> dict[str, Any]:
+    from eval.provenance import counts_by_protocol, file_record, versions
 
     first = judgements[0].video or judgements[0].frame
     return {
         "ground_truth": {
-            **file(args.ground_truth),
-            "kind": truth.kind,
-            "split": args.split if truth.kind == "J-HMDB" else None,
+            **file_record(args.ground_truth),
+            "kind": truth.title,
+            "split": args.split if truth.kind == "jhmdb" else None,
             "part": args.part,
             "as_published": args.as_published,
             "videos": sum(len(part) for part in truth.parts),
             "tubes": sum(len(video.tubes) for part in truth.parts for video in part),
         },
-        "detections": [file(path) for path in args.detections],
-        "judged": {
-            judgement.name: {
-                "tubes": None if judgement.video is None else int(judgement.video.num_detections.sum()),
-                "boxes": int(judgement.frame.num_detections.sum()),
-            }
-            for judgement in judgements
-        },
+        "detections": [file_record(path) for path in args.detections],
+        "judged": counts_by_protocol(judgements),
         "classes": list(first.class_names),
         "warnings": list(judgements[0].warnings),
-        "versions": {
-            **{name: version(name) for name in ("lgd-action-detection", "numpy", "pandas")},
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
         "seconds": round(seconds, 3),
     }
 

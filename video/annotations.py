@@ -63,6 +63,8 @@ class ReadOptions:
     """Classes where the file has numbers: in the order of the numbers, or by AVA's ids (act, multisports, ava)."""
     video_names: Sequence[str] | None = None
     """Videos where the file has numbers: the list that they count in (frame_detections.pkl)."""
+    inclusive: bool | None = None
+    """Whether such a file's boxes are inclusive pixels; None: those of kind act are, those of multisports are not."""
     excluded: frozenset[tuple[str, int]] = frozenset()
     """Key frames that do not count: video and second (ava)."""
 
@@ -183,7 +185,8 @@ def _read_file(path: Path, kind: str | None, options: ReadOptions) -> Annotation
 def _read_pickle(path: Path, kind: str | None, options: ReadOptions) -> Annotations:
     data = load_pickle(path)
     if is_frame_detections(data):
-        if kind not in ("act", "multisports"):
+        inclusive = options.inclusive if kind is None else kind == "act"
+        if inclusive is None:
             raise AnnotationError(
                 f"{path}: boxes of frames, of which nothing says whether pixels are inclusive: "
                 "kind act (MOC: they are) or multisports (they are not)?"
@@ -193,8 +196,9 @@ def _read_pickle(path: Path, kind: str | None, options: ReadOptions) -> Annotati
             path,
             video_names=options.video_names,
             class_names=options.class_list,
-            inclusive=kind == "act" and not options.as_published,
+            inclusive=inclusive and not options.as_published,
         )
+        kind = "act" if inclusive else "multisports"
         return Annotations(kind, table, options.class_list)
     kind = kind or kind_of_pickle(data, path)
     if kind == "jhmdb":
