@@ -227,7 +227,7 @@ class _GlobalPath:
         self.expect(name)
         begin = sum(branch.shape[1] for branch in self.maps)
         spread = self.blocks[self.unit].global_to_local(self.global_)[:, begin : begin + x.shape[1]]
-        return x + spread.to(x.dtype)[..., None, None, None]  # Eq. 2
+        return x + spread[..., None, None, None]  # Eq. 2
 
     def add_behind(self, name: str, x: Tensor) -> Tensor:
         x = self.add(name, x)

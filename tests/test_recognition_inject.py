@@ -15,6 +15,7 @@ from recognition.global_path import inject_lgd_at
 from recognition.inject import (
     KINETICS_PREPROCESSING,
     NETWORKS,
+    RESNET_POINTS,
     S3D_POINTS,
     InjectedConfig,
     InjectedNet,
@@ -70,6 +71,18 @@ def test_at_the_start_the_network_gives_the_same_bits_and_after_a_step_it_does_n
     assert not torch.equal(local, alone.eval()(batch)), "W^{xg} g is no longer zero"
     blind = [name for name, p in net.blocks.named_parameters() if p.grad is None]
     assert blind == []
+
+
+@pytest.mark.parametrize(
+    ("build", "points", "unit"), [(mc3_18, RESNET_POINTS, "layer1.0"), (small_s3d, S3D_POINTS, "features.5")]
+)
+def test_the_path_starts_from_the_very_map_that_enters_the_first_unit(build, points, unit):
+    host, maps = build(), []
+    host.get_submodule(points.first).register_forward_hook(lambda _, inputs, out: maps.append(out))
+    host.get_submodule(unit).register_forward_pre_hook(lambda _, inputs: maps.append(inputs[0]))
+    host(clips(2, 8, 32))
+    assert points.units[0][0].startswith(unit)
+    assert maps[0] is maps[1]
 
 
 def test_s3d_itself_at_its_smallest_clip():
