@@ -9,7 +9,7 @@ from scipy.io import savemat
 
 from linking.records import Tube, VideoAnnotation
 from linking.tables import TableError, table_from_annotations, table_of_loose_boxes, write_tubes
-from video.annotations import KINDS, AnnotationError, ReadOptions, joined, read_annotations
+from video.annotations import KINDS, AnnotationError, FormatOptions, joined, read_annotations
 from video.ground_truth_pickles import write_jhmdb, write_ucf24
 from video.jhmdb import Split
 
@@ -32,9 +32,9 @@ def dump(path: Path, data: object) -> Path:
     return path
 
 
-def make(kind: str, folder: Path) -> tuple[Path, ReadOptions]:
+def make(kind: str, folder: Path) -> tuple[Path, FormatOptions]:
     """A small file or folder of a kind, under a name that does not tell it where the format allows that."""
-    options = ReadOptions(class_names=("jump", "wave"), video_names=("wave/a",))
+    options = FormatOptions(class_names=("jump", "wave"), video_names=("wave/a",))
     path = folder / "file.bin.pkl"
     if kind == "table":
         path = folder / "file.csv"
@@ -106,7 +106,7 @@ def test_every_kind_is_recognised_and_says_the_same_tube(tmp_path: Path, kind: s
 @pytest.mark.parametrize("kind", ["jhmdb", "jhmdb-masks", "act"])
 def test_as_published_reaches_the_readers_of_inclusive_pixels(tmp_path: Path, kind: str) -> None:
     path, _ = make(kind, tmp_path)
-    read = read_annotations(path, options=ReadOptions(as_published=True))
+    read = read_annotations(path, options=FormatOptions(as_published=True))
     assert read.videos[0].tubes[0].boxes[0].tolist() == [10, 20, 29, 59]
 
 
@@ -130,7 +130,7 @@ def test_the_layout_of_j_hmdb_with_the_videos_of_multisports_is_multisports(tmp_
 
 def test_boxes_of_frames_need_to_be_told_their_pixels(tmp_path: Path) -> None:
     path = dump(tmp_path / "frame_detections.pkl", np.float32([[0, 1, 1, 0.5, 10, 20, 29, 59]]))
-    options = ReadOptions(video_names=("wave/a",))
+    options = FormatOptions(video_names=("wave/a",))
     with pytest.raises(AnnotationError, match=r"kind act .* or multisports"):
         read_annotations(path, options=options)
     for kind, right in (("act", 30), ("multisports", 29)):
@@ -145,7 +145,7 @@ def test_detections_of_ava_and_mot_are_boxes_without_tubes(tmp_path: Path) -> No
     (tmp_path / "pred.csv").write_text("a,1,.1,.2,.3,.6,2,0.5\n")
     (tmp_path / "det.txt").write_text("1,-1,11,21,20,40,0.5,-1,-1,-1\n")
     for name, label in (("pred.csv", "jump"), ("det.txt", "runner")):
-        read = read_annotations(tmp_path / name, options=ReadOptions(class_names={2: "jump"}, label="runner"))
+        read = read_annotations(tmp_path / name, options=FormatOptions(class_names={2: "jump"}, label="runner"))
         assert read.has_loose_boxes
         assert read.table["label"].tolist() == [label]
 
@@ -154,6 +154,7 @@ def test_a_folder_of_tables_is_one_table(tmp_path: Path) -> None:
     for name in "ab":
         write_tubes(table_from_annotations([video(name)]), tmp_path / f"{name}.csv")
     (tmp_path / "README.md").write_text("video,frame,x1\n")
+    (tmp_path / "run.json").write_text("{}")
     assert [one.video for one in read_annotations(tmp_path).videos] == ["a", "b"]
     write_tubes(table_from_annotations([video("a")]), tmp_path / "c.json")
     with pytest.raises(AnnotationError, match=r"c\.json: video 'a' is in .*a\.csv too"):

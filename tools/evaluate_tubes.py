@@ -216,12 +216,12 @@ def page(truth: Any, judgements: list[Any], details: Any, provenance: dict[str, 
 
 def read_ground_truth(args: argparse.Namespace) -> tuple[Any, Any]:
     """The part that was asked for, and the classes of --classes (a tuple, by number a dictionary, or None)."""
-    from video.annotations import ReadOptions, read_annotations
+    from video.annotations import FormatOptions, read_annotations
     from video.ava import read_excluded_timestamps
     from video.ground_truth import choose_parts, read_class_names, read_test_names
 
     listed = read_class_names(args.classes) if args.classes else None
-    options = ReadOptions(
+    options = FormatOptions(
         as_published=args.as_published,
         class_names=listed if isinstance(listed, dict) else None,
         excluded=read_excluded_timestamps(args.excluded) if args.excluded else frozenset(),
@@ -244,14 +244,14 @@ def usual_ious(kind: str) -> tuple[str, ...]:
 def read_detections(args: argparse.Namespace, truth: Any, listed: Any) -> list[Any]:
     """One tube table, or one a split; numbers of classes and videos count in the lists of the ground truth."""
     from eval.errors import EvaluationError
-    from video.annotations import ReadOptions, joined, read_annotations
+    from video.annotations import FormatOptions, joined, read_annotations
 
     by_split = args.split == "mean" and len(args.detections) > 1
     if by_split and len(args.detections) != 3:
         raise EvaluationError(f"--split mean takes one table or three, one a split, got {len(args.detections)}")
     read = []
     for number, path in enumerate(args.detections):
-        options = ReadOptions(
+        options = FormatOptions(
             as_published=args.as_published,
             class_names=listed if isinstance(listed, dict) else truth.class_names or listed,
             video_names=truth.test_names[number if by_split and len(truth.test_names) == 3 else 0],

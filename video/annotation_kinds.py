@@ -76,14 +76,16 @@ def kind_of_folder(folder: Path) -> str:
 
 
 def recognised_files(folder: Path) -> list[tuple[str, Path]]:
-    """Kind and path of the files of a folder that are recognised and may be one of many, sorted."""
+    """Kind and path of the files of a folder and below that are recognised and may be one of many, sorted."""
+    suffixes = (*TABLE_SUFFIXES, ".xml", ".zip", ".txt")
     found = []
-    for file in sorted(path for path in folder.iterdir() if path.is_file()):
+    for file in sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file()):
         try:
             kind = kind_of_file(file)
         except ValueError:
             continue
-        if kind in ("table", "ava", "cvat", "mot") and file.suffix.lower() not in (".toml", ".md"):
+        # Settings and records of runs lie beside tables in JSON.
+        if kind in ("table", "ava", "cvat", "mot") and (file.suffix.lower() != ".json" or b'"videos"' in _head(file)):
             found.append((kind, file))
     return found
 

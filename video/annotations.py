@@ -38,15 +38,15 @@ from video.puppet_masks import read_puppet_masks
 from video.ucf24 import Ucf24Annotation, parse_ucf24
 from video.ucf24_mat import read_ucf24_mat
 
-__all__ = ["KINDS", "AnnotationError", "Annotations", "ReadOptions", "joined", "read_annotations"]
+__all__ = ["KINDS", "AnnotationError", "Annotations", "FormatOptions", "joined", "read_annotations"]
 
 
 @dataclass(frozen=True)
-class ReadOptions:
-    """What formats leave open; each is for some of them, and the others pass over it."""
+class FormatOptions:
+    """What formats leave open, in reading and in writing; each is for some of them, and the others pass over it."""
 
     as_published: bool = False
-    """Leave coordinates as the file has them: nothing is added for inclusive pixels or pixels counted from 1."""
+    """Leave coordinates as they stand: nothing is added for inclusive pixels or pixels counted from 1."""
     video: str | None = None
     """Name of the video, where a file of one video does not hold it (act, mot, cvat)."""
     label: str = "person"
@@ -115,7 +115,7 @@ class Annotations:
 
 
 def read_annotations(
-    path: str | os.PathLike[str], *, kind: str | None = None, options: ReadOptions | None = None
+    path: str | os.PathLike[str], *, kind: str | None = None, options: FormatOptions | None = None
 ) -> Annotations:
     """Read a file or folder of any format in KINDS, recognised by its content unless ``kind`` says which it is.
 
@@ -123,7 +123,7 @@ def read_annotations(
     AnnotationError where nothing is recognised, and otherwise the ValueError of the format's reader, one line that
     names the file.
     """
-    path, options = Path(path), options or ReadOptions()
+    path, options = Path(path), options or FormatOptions()
     if kind is not None and kind not in KINDS:
         raise AnnotationError(f"unknown kind {kind[:40]!r}; known are {', '.join(KINDS)}")
     if path.is_dir():
@@ -131,7 +131,7 @@ def read_annotations(
     return _read_file(path, kind or kind_of_file(path), options)
 
 
-def _read_folder(folder: Path, kind: str, options: ReadOptions) -> Annotations:
+def _read_folder(folder: Path, kind: str, options: FormatOptions) -> Annotations:
     if kind == "jhmdb-masks":
         return _of_videos(kind, read_puppet_masks(folder, as_published=options.as_published))
     if kind == "act":
@@ -165,7 +165,7 @@ def joined(parts: Sequence[tuple[Annotations, Path]]) -> Annotations:
     return Annotations(kinds[0], table, parts[0][0].class_names if same_classes else None)
 
 
-def _read_file(path: Path, kind: str | None, options: ReadOptions) -> Annotations:
+def _read_file(path: Path, kind: str | None, options: FormatOptions) -> Annotations:
     """Read a file of a kind; of None, the pickle that it looks like."""
     if kind == "table":
         return Annotations(kind, read_tubes(path))
@@ -182,7 +182,7 @@ def _read_file(path: Path, kind: str | None, options: ReadOptions) -> Annotation
     return _read_pickle(path, kind, options)
 
 
-def _read_pickle(path: Path, kind: str | None, options: ReadOptions) -> Annotations:
+def _read_pickle(path: Path, kind: str | None, options: FormatOptions) -> Annotations:
     data = load_pickle(path)
     if is_frame_detections(data):
         inclusive = options.inclusive if kind is None else kind == "act"
@@ -217,7 +217,7 @@ def _read_pickle(path: Path, kind: str | None, options: ReadOptions) -> Annotati
     return _of_videos("act", [video], options.class_list)
 
 
-def _read_ava(path: Path, options: ReadOptions) -> Annotations:
+def _read_ava(path: Path, options: FormatOptions) -> Annotations:
     arguments: dict[str, Any] = {
         "class_names": options.class_ids,
         "excluded": options.excluded,
@@ -230,7 +230,7 @@ def _read_ava(path: Path, options: ReadOptions) -> Annotations:
     return _of_videos("ava", read_ava(path, **arguments), options.class_list)
 
 
-def _read_mot(path: Path, options: ReadOptions) -> Annotations:
+def _read_mot(path: Path, options: FormatOptions) -> Annotations:
     if holds_tracks(path):
         videos = read_mot(path, label=options.label, video=options.video, as_published=options.as_published)
         return _of_videos("mot", videos)
