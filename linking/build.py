@@ -5,16 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from linking.geometry import box_iou, tube_iou
 from linking.link import PAPER as LINK_PAPER
 from linking.link import LinkConfig, link_actors, link_classes
+from linking.online import SINGH as ONLINE_SINGH
+from linking.online import OnlineConfig, link_online
 from linking.records import Tube
 from linking.scores import ScoredVideo
 from linking.trim import PAPER as TRIM_PAPER
 from linking.trim import TrimConfig, box_scores, trim_tubes
+from linking.trim_labels import SINGH as TRIM_SINGH
+from linking.trim_labels import trim_tubes_by_labels
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class SelectConfig:
             raise ValueError(f"max_tubes must be 1 or more, got {self.max_tubes}")
 
 
-DEFAULT_LINK, DEFAULT_TRIM, DEFAULT_SELECT = LinkConfig(), TrimConfig(), SelectConfig()
+DEFAULT_LINK, DEFAULT_ONLINE, DEFAULT_TRIM, DEFAULT_SELECT = LinkConfig(), OnlineConfig(), TrimConfig(), SelectConfig()
+TrimLabels = Literal["own", "all"]
 
 
 @dataclass(frozen=True)
@@ -48,42 +54,59 @@ class TubeConfig:
     select: SelectConfig = DEFAULT_SELECT
     trimmed: bool = True
     """Cut tubes in time; no for clips that hold nothing but the action, like those of J-HMDB."""
+    linker: Literal["offline", "online"] = "offline"
+    """offline looks at the whole video (settings ``link``), online frame by frame (settings ``online``)."""
+    online: OnlineConfig = DEFAULT_ONLINE
+    trim_labels: TrimLabels = "own"
+    """What a box may be while tubes are cut: the action of its tube or background (own; Saha), or any of the classes
+    (all; Singh)."""
 
     def build(self, scored: ScoredVideo) -> list[Tube]:
-        return build_tubes(scored, self.link, self.trim if self.trimmed else None, self.select)
+        link = self.online if self.linker == "online" else self.link
+        return build_tubes(scored, link, self.trim if self.trimmed else None, self.select, trim_labels=self.trim_labels)
 
 
+_ALL = SelectConfig(nms_iou=1.0, min_score=0.0, max_tubes=1_000_000)
 PRESETS = {
     "default": TubeConfig(),
+    "online": TubeConfig(linker="online"),
     "paper": TubeConfig(LINK_PAPER, TRIM_PAPER, SelectConfig(nms_iou=1.0, min_score=0.0)),
+    "singh": TubeConfig(DEFAULT_LINK, TRIM_SINGH, _ALL, linker="online", online=ONLINE_SINGH, trim_labels="all"),
 }
-"""``paper`` is Saha et al. 2016 as published for UCF101-24; see ``link.PAPER`` for what it asks of a video."""
+"""``paper`` is Saha et al. 2016 as published for UCF101-24; see ``link.PAPER`` for what it asks of a video. ``singh``
+is Singh et al. 2017 as published; ``online`` is their method with gaps bridged and trimming as in the default."""
 
 
 def build_tubes(
     scored: ScoredVideo,
-    link: LinkConfig = DEFAULT_LINK,
+    link: LinkConfig | OnlineConfig = DEFAULT_LINK,
     trim: TrimConfig | None = DEFAULT_TRIM,
     select: SelectConfig = DEFAULT_SELECT,
+    *,
+    trim_labels: TrimLabels = "own",
 ) -> list[Tube]:
     """Action tubes of a video, best first, with ids 0, 1, 2, ...
 
-    Every class is linked by itself (or all actors once, with ``link.class_agnostic``), each path is trimmed
-    (not at all with ``trim=None``), and of tubes of one class that overlap too much the best stays.
+    Every class is linked by itself (or all actors once, with ``link.class_agnostic``), offline or online as the type
+    of ``link`` says, each path is trimmed (not at all with ``trim=None``; see ``TubeConfig.trim_labels``), and of
+    tubes of one class that overlap too much the best stays.
     """
     # a video shorter than the shortest tube may hold one all the same
     shortest = max(1, scored.num_frames)
     link = dataclasses.replace(link, min_boxes=min(link.min_boxes, shortest))
     if trim is not None:
         trim = dataclasses.replace(trim, min_frames=min(trim.min_frames, shortest))
+    by_labels = trim is not None and trim_labels == "all"
+    tubes, class_scores = _linked(scored, link, with_class_scores=by_labels or link.class_agnostic)
     if link.class_agnostic:
-        actors = link_actors(scored.detections, link, cuts=scored.cuts)
         least = max(link.score_threshold, select.min_score)
-        tubes = [tube for actor in actors for tube in _with_every_class(actor, scored, least)]
-    else:
-        tubes = link_classes(scored.detections, scored.class_names, link, cuts=scored.cuts)
+        tubes, class_scores = _with_every_class(tubes, class_scores, scored.class_names, least)
     if trim is not None:
-        tubes = [run for runs in trim_tubes(tubes, trim) for run in runs]
+        if by_labels:
+            runs = trim_tubes_by_labels(tubes, class_scores, scored.class_names, trim)
+        else:
+            runs = trim_tubes(tubes, trim)
+        tubes = [run for of_tube in runs for run in of_tube]
     tubes = [tube for tube in tubes if tube.score >= select.min_score]
     tubes = suppress_tubes(tubes, select.nms_iou)[: select.max_tubes]
     return [dataclasses.replace(tube, id=number) for number, tube in enumerate(tubes)]
@@ -133,16 +156,33 @@ def class_scores_of(tube: Tube, scored: ScoredVideo) -> np.ndarray:
     return result
 
 
-def _with_every_class(actor: Tube, scored: ScoredVideo, least: float) -> list[Tube]:
-    """``actor`` once for every class for which any of its boxes scores ``least`` or more."""
-    scores = class_scores_of(actor, scored)
-    known = ~np.isnan(scores[:, 0])
-    means, highest = scores[known].mean(axis=0, dtype=np.float64), scores[known].max(axis=0)
-    return [
-        dataclasses.replace(actor, label=label, scores=scores[:, c], score=float(means[c]))
-        for c, label in enumerate(scored.class_names)
-        if highest[c] >= least
-    ]
+def _linked(
+    scored: ScoredVideo, link: LinkConfig | OnlineConfig, *, with_class_scores: bool
+) -> tuple[list[Tube], list[np.ndarray]]:
+    """The tubes of a video, untrimmed, and where asked for the (n, classes) scores of their boxes."""
+    if isinstance(link, OnlineConfig):
+        linked = link_online(scored.detections, scored.class_names, link, cuts=scored.cuts)
+        tubes = [one.tube for one in linked]
+        return tubes, [one.class_scores(scored.detections) for one in linked] if with_class_scores else []
+    if link.class_agnostic:
+        tubes = link_actors(scored.detections, link, cuts=scored.cuts)
+    else:
+        tubes = link_classes(scored.detections, scored.class_names, link, cuts=scored.cuts)
+    return tubes, [class_scores_of(tube, scored) for tube in tubes] if with_class_scores else []
+
+
+def _with_every_class(
+    actors: Sequence[Tube], class_scores: Sequence[np.ndarray], labels: Sequence[str], least: float
+) -> tuple[list[Tube], list[np.ndarray]]:
+    """Each of ``actors`` once for every class for which any of its boxes scores ``least`` or more."""
+    tubes, scores_of_tubes = [], []
+    for actor, scores in zip(actors, class_scores):
+        known = ~np.isnan(scores[:, 0])
+        means, highest = scores[known].mean(axis=0, dtype=np.float64), scores[known].max(axis=0)
+        for c in np.flatnonzero(highest >= least).tolist():
+            tubes.append(dataclasses.replace(actor, label=labels[c], scores=scores[:, c], score=float(means[c])))
+            scores_of_tubes.append(scores)
+    return tubes, scores_of_tubes
 
 
 def _meet(a: Tube, b: Tube) -> bool:

@@ -41,7 +41,7 @@ class LinkConfig:
     min_overlap: float = 0.2
     """Least IoU of two boxes that follow each other in a path, so that paths break at jumps. Saha: 0."""
     max_gap: int = 10
-    """Most frames without a box between two boxes of a path. Saha: 0; Singh: 3; ACT: 5."""
+    """Most frames without a box between two boxes of a path. Saha: 0; Singh: 2 (he gives up at the third); ACT: 5."""
     max_paths: int = 10
     """Most paths of a class at any one time. Saha: 3."""
     min_boxes: int = 8

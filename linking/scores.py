@@ -6,6 +6,8 @@ import json
 import os
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,8 +100,29 @@ def write_scores(path: str | os.PathLike[str], scored: ScoredVideo) -> None:
 
 def read_scores(path: str | os.PathLike[str]) -> ScoredVideo:
     """Read what ``write_scores`` wrote. ScoresError (one line: file, cause) for anything else."""
-    path = Path(path)
-    names = ("about", "counts", "boxes", "scores", "class_scores")
+    with _named(Path(path)):
+        return _from_arrays(_stored(Path(path), ("about", "counts", "boxes", "scores", "class_scores")))
+
+
+def read_video_name(path: str | os.PathLike[str]) -> str:
+    """Name of the video in a score file, without reading its scores. ScoresError as for ``read_scores``."""
+    with _named(Path(path)):
+        return str(_about(_stored(Path(path), ("about",)))["video"])
+
+
+def files_by_video(paths: Iterable[Path]) -> dict[str, Path]:
+    """Score files by the name of their video, in the order given. ScoresError for two files of one video."""
+    files: dict[str, Path] = {}
+    for path in paths:
+        video = read_video_name(path)
+        if video in files:
+            raise ScoresError(f"{path}: video {video!r} is in {files[video]} already")
+        files[video] = path
+    return files
+
+
+def _stored(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The arrays ``names`` of a score file."""
     try:
         stored = np.load(path, allow_pickle=False)
         if not isinstance(stored, np.lib.npyio.NpzFile):
@@ -108,7 +131,7 @@ def read_scores(path: str | os.PathLike[str]) -> ScoredVideo:
             missing = [name for name in names if name not in stored]
             if missing:
                 raise ScoresError(f"{path}: not a score file of this program: no array {missing[0]!r} in it")
-            arrays = {name: stored[name] for name in names}
+            return {name: stored[name] for name in names}
     except ScoresError:
         raise
     except OSError as error:
@@ -116,19 +139,31 @@ def read_scores(path: str | os.PathLike[str]) -> ScoredVideo:
         raise ScoresError(f"{path}: cannot be read as scores: {error.strerror or error}") from error
     except (ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise ScoresError(f"{path}: not a whole .npz score file; score the video again") from error
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What contradicts itself in a file becomes a ScoresError that names the file."""
     try:
-        return _from_arrays(arrays)
+        yield
+    except ScoresError:
+        raise
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         reason = " ".join(str(error).split())[:180]
         raise ScoresError(f"{path}: not a usable score file: {reason}") from error
 
 
-def _from_arrays(arrays: dict[str, np.ndarray]) -> ScoredVideo:
+def _about(arrays: dict[str, np.ndarray]) -> dict:
     about = json.loads(str(arrays["about"]))
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise ValueError(f"its header does not say {FORMAT!r}")
     if about.get("version") != VERSION:
         raise ValueError(f"version {about.get('version')!r} of the format, this program reads {VERSION}")
+    return about
+
+
+def _from_arrays(arrays: dict[str, np.ndarray]) -> ScoredVideo:
+    about = _about(arrays)
     counts, boxes = arrays["counts"], arrays["boxes"]
     scores, class_scores = arrays["scores"], arrays["class_scores"]
     if counts.ndim != 1 or not np.issubdtype(counts.dtype, np.integer) or (counts < 0).any():

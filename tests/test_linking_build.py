@@ -14,6 +14,7 @@ from linking.build import (
 )
 from linking.geometry import tube_iou
 from linking.link import LinkConfig
+from linking.online import OnlineConfig
 from linking.records import Detections, Tube
 from linking.scores import ScoredVideo
 from linking.trim import TrimConfig
@@ -109,6 +110,48 @@ class TestActorsFirst:
         assert np.flatnonzero(np.isnan(tube.scores)).tolist() == [5]
 
 
+class TestOnline:
+    """The type of the settings says which linker is used; everything after it is the same."""
+
+    video = staticmethod(
+        lambda: scored([[(t, RUNS)] if t != 5 else [] for t in range(20)] + [[(t, JUMPS)] for t in range(20, 50)])
+    )
+
+    def test_the_tubes_of_one_actor_are_those_of_the_offline_linker(self):
+        online, offline = PRESETS["online"].build(self.video()), PRESETS["default"].build(self.video())
+        assert described(online) == described(offline) == [(0, "run", 0, 20), (1, "jump", 20, 50)]
+        for ours, theirs in zip(online, offline):
+            assert np.array_equal(ours.boxes, theirs.boxes)
+            assert np.array_equal(ours.scores, theirs.scores, equal_nan=True)
+            assert ours.score == pytest.approx(theirs.score)
+
+    def test_actors_first(self):
+        online = build_tubes(
+            self.video(), OnlineConfig(class_agnostic=True), TrimConfig(), SelectConfig(min_score=0.05)
+        )
+        offline = build_tubes(self.video(), LinkConfig(class_agnostic=True), TrimConfig(), SelectConfig(min_score=0.05))
+        assert described(online) == described(offline) == [(0, "run", 0, 20), (1, "jump", 20, 50)]
+
+    def test_cuts_and_short_videos(self):
+        frames = [[(0, RUNS)] for _ in range(40)]
+        assert sorted(described(build_tubes(scored(frames, cuts=(15,)), OnlineConfig()))) == [
+            (0, "run", 0, 15),
+            (1, "run", 15, 40),
+        ]
+        assert described(build_tubes(scored(frames[:3]), OnlineConfig())) == [(0, "run", 0, 3)]
+        assert build_tubes(scored([[], []]), OnlineConfig(class_agnostic=True)) == []
+
+
+@pytest.mark.parametrize("link", [LinkConfig(), LinkConfig(class_agnostic=True), OnlineConfig(class_agnostic=True)])
+def test_trimming_by_all_labels_follows_the_best_class_of_each_box(link):
+    # a weak action, 0.2, is no background as long as it is the best of the classes
+    weak = (0.2, 0.06, 0.01)
+    video = scored([[(t, weak)] if t != 5 else [] for t in range(20)] + [[(t, JUMPS)] for t in range(20, 50)])
+    trim = TrimConfig(alpha=0.3, min_frames=8)
+    tubes = build_tubes(video, link, trim, SelectConfig(min_score=0.05), trim_labels="all")
+    assert described(tubes) == [(0, "jump", 20, 50), (1, "run", 0, 20)]
+
+
 class TestSuppression:
     def tube(self, first, score, label="run", n=10):
         return Tube(label, np.arange(first, first + n), np.tile(np.float32([0, 0, 10, 10]), (n, 1)), None, score, 0)
@@ -157,6 +200,8 @@ def test_presets_build_tubes():
     video = scored([[(t, RUNS)] for t in range(40)])
     assert described(PRESETS["default"].build(video))[0] == (0, "run", 0, 40)
     assert (0, "run", 0, 40) in described(PRESETS["paper"].build(video))
+    assert (0, "run", 0, 40) in described(PRESETS["singh"].build(video))
+    assert described(PRESETS["online"].build(video))[0] == (0, "run", 0, 40)
     untrimmed = dataclasses.replace(TubeConfig(), trimmed=False)
     assert described(untrimmed.build(video))[0] == (0, "run", 0, 40)
 

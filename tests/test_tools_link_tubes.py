@@ -95,7 +95,9 @@ def test_settings_and_files_that_cannot_be_used_end_in_one_line(folder, tmp_path
     )
     assert "max_gap must be 0 or more, got -1" in refused(folder, "-o", output, "--max-gap", "-1")
     assert "names 'walk', which is no class" in refused(folder, "-o", output, "--set", "trim.class_alpha.walk=1")
-    assert "unknown preset 'best'; there are default, paper" in refused(folder, "-o", output, "--preset", "best")
+    assert "unknown preset 'best'; there are default, online, paper, singh" in refused(
+        folder, "-o", output, "--preset", "best"
+    )
     assert "unknown suffix '.txt'" in refused(folder, "-o", tmp_path / "t.txt")
     assert "no such file or folder" in refused(tmp_path / "none", "-o", output)
     (tmp_path / "bare").mkdir()
@@ -104,3 +106,72 @@ def test_settings_and_files_that_cannot_be_used_end_in_one_line(folder, tmp_path
     (folder / "bad.npz").write_text("text")
     assert "bad.npz: not a whole .npz score file" in refused(folder, "-o", output)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bare", "scores"]  # nothing was written
+
+
+def described(path):
+    return [
+        (clip.video, [(tube.label, tube.first_frame, tube.end_frame) for tube in clip.tubes])
+        for clip in annotations_from_table(read_tubes(path))
+    ]
+
+
+def test_the_online_linker_by_preset_or_setting(folder, tmp_path):
+    done = start(folder, "-o", tmp_path / "online.json", "--preset", "online", "--max-gap", "4")
+    assert done.returncode == 0, done.stderr
+    assert described(tmp_path / "online.json") == [("a/clip", [("run", 0, 20)]), ("empty", [])]
+    settings = json.loads((tmp_path / "online.settings.json").read_text())["settings"]
+    assert (settings["linker"], settings["online"]["max_gap"]) == ("online", 4)
+    assert settings["link"]["max_gap"] == 10  # the linker that was not used keeps its own
+    assert "fusion" not in settings
+    main = runpy.run_path(str(TOOL))["main"]
+    assert main([str(folder), "-o", str(tmp_path / "singh.json"), "--preset", "singh"]) == 0
+    assert described(tmp_path / "singh.json")[0] == ("a/clip", [("run", 0, 40)])  # no background
+
+
+@pytest.fixture
+def flow(folder):
+    """A second stream of both videos, under other file names, and of a third one: the actor runs all the time."""
+    detections = []
+    for t in range(40):
+        boxes = np.float32([(t, 0, t + 40, 80)] if t != 5 else []).reshape(-1, 4)
+        scores = np.tile([0.6, 0.2], (len(boxes), 1))
+        detections.append(Detections(t, boxes, np.full(len(boxes), 0.9), scores))
+    nothing = tuple(Detections(t, np.zeros((0, 4)), np.zeros(0), np.zeros((0, 2))) for t in range(3))
+    place = folder.parent / "flow"
+    for name, video, found in (("x", "a/clip", tuple(detections)), ("y", "empty", nothing), ("z", "more", nothing)):
+        write_scores(place / f"{name}.npz", ScoredVideo(video, ("run", "jump"), found, 320, 240, 25.0))
+    return place
+
+
+def test_a_second_stream_is_matched_by_video_name_and_fused(folder, flow, tmp_path):
+    main = runpy.run_path(str(TOOL))["main"]
+
+    def scores(*options):
+        output = tmp_path / "t.json"
+        assert main([str(folder), "-o", str(output), "--fuse-with", str(flow), "--no-trim", *options]) == 0
+        (tube,) = [t for t in annotations_from_table(read_tubes(output))[0].tubes if t.label == "run"]
+        return tube.scores[[0, 39]].tolist()
+
+    assert scores() == pytest.approx([(0.8 + 0.6) / 2, (0.1 + 0.6) / 2])
+    assert scores("--fusion", "boost", "--fusion-weight", "0.5") == pytest.approx([0.8 + 0.3, 0.1 + 0.3])
+    report = json.loads((tmp_path / "t.settings.json").read_text())
+    assert (report["settings"]["fusion"]["method"], report["settings"]["fusion"]["weight"]) == ("boost", 0.5)
+    assert [Path(entry["file"]).name for entry in report["fused_with"]] == ["x.npz", "y.npz"]
+    assert scores("--set", "fusion.method=union") == pytest.approx([0.8, 0.6])
+
+
+def test_a_second_stream_that_does_not_fit(folder, flow, tmp_path, refused):
+    output = tmp_path / "t.csv"
+    (flow / "x.npz").unlink()
+    message = refused(folder, "-o", output, "--fuse-with", flow)
+    assert "flow: the second stream lacks 1 of 2 videos: a/clip" in message
+    assert "need a second stream, --fuse-with" in refused(folder, "-o", output, "--fusion", "mean")
+    assert "need a second stream, --fuse-with" in refused(folder, "-o", output, "--set", "fusion.iou=0.5")
+    assert "unknown setting fusion.x; known are fusion.method" in refused(
+        folder, "-o", output, "--fuse-with", flow, "--set", "fusion.x=1"
+    )
+    assert "fusion is a group of settings" in refused(folder, "-o", output, "--set", "fusion=mean")
+    assert "share of a mean" in refused(folder, "-o", output, "--fuse-with", flow, "--fusion-weight", "2")
+    (flow / "x.npz").write_bytes((flow / "y.npz").read_bytes())
+    assert "y.npz: video 'empty' is in" in refused(folder, "-o", output, "--fuse-with", flow)
+    assert not output.exists()

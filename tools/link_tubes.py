@@ -3,14 +3,20 @@
     python tools/link_tubes.py outputs/scores --output tubes.csv
     python tools/link_tubes.py clip.npz --output tubes.json --no-trim
     python tools/link_tubes.py outputs/scores --output tubes.csv --set link.max_gap=3 --set trim.class_alpha.run=1.5
+    python tools/link_tubes.py outputs/scores --output tubes.csv --preset online
+    python tools/link_tubes.py rgb/scores --fuse-with flow/scores --fusion boost --output tubes.csv
 
 reads   score files as tools/detect_video.py leaves them (NAME.scores.npz), one a video; a folder stands for all in it
 writes  a tube table in the format of its suffix: .csv, .parquet or .json
         beside it NAME.settings.json: all settings, the inputs with their hashes, versions
 prints  a line for every video
 
-Settings have the groups link, trim and select and the switch trimmed. A TOML file (--config) changes the preset,
---set changes both, and the options below change all of them. An unknown setting lists the known ones.
+Presets: default (offline, gaps are bridged), online (frame by frame, as on a live stream), paper (Saha et al. 2016 as
+published, for clips without gaps) and singh (the online linker and trimming of Singh et al. 2017 as published).
+
+Settings have the groups link (of the offline linker), online, trim, select and fusion and the switches linker, trimmed
+and trim_labels. A TOML file (--config) changes the preset, --set changes both, and the options below change all of
+them; those of linking act on the linker in use. An unknown setting lists the known ones.
 """
 
 from __future__ import annotations
@@ -25,9 +31,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scores", nargs="+", type=Path, help="score files (.npz), or folders of them")
     parser.add_argument("--output", "-o", required=True, type=Path, metavar="FILE", help="tube table to write")
-    parser.add_argument(
-        "--preset", default="default", help="default, or paper: Saha et al. 2016 as published, for clips without gaps"
-    )
+    parser.add_argument("--preset", default="default", help="default, online, paper or singh; see above")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
     parser.add_argument("--no-trim", action="store_true", help="tubes keep their whole length")
@@ -36,6 +40,24 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--score-threshold", type=float, metavar="S", help="lowest score of a tube that is kept")
     parser.add_argument("--box-threshold", type=float, metavar="S", help="boxes scored lower are not linked")
     parser.add_argument("--class-agnostic", action="store_true", help="link actors first, give them classes afterwards")
+    parser.add_argument(
+        "--fuse-with",
+        nargs="+",
+        type=Path,
+        metavar="SCORES",
+        help="score files or folders of a second stream (flow) of the same videos, matched by their names",
+    )
+    parser.add_argument(
+        "--fusion",
+        choices=("mean", "boost", "union"),
+        help="mean: of scores of the same boxes (default); boost: by scores of boxes that overlap; union: of the boxes",
+    )
+    parser.add_argument(
+        "--fusion-weight",
+        type=float,
+        metavar="W",
+        help="weight of the second stream: its share of a mean (0.5), else a factor on its scores (1)",
+    )
     return parser.parse_args(argv)
 
 
@@ -53,29 +75,31 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
+    import dataclasses
     import time
 
     from tqdm import tqdm
 
     from linking.build import PRESETS
+    from linking.fuse import fuse_streams
     from linking.records import VideoAnnotation
-    from linking.scores import read_scores
+    from linking.scores import files_by_video, read_scores
     from linking.tables import check_suffix, table_from_annotations, write_tubes
 
-    config = resolved_config(args)
-    files = score_files(args.scores)
+    config, fusion = resolved_config(args)
     check_suffix(args.output)
+    origin = files_by_video(score_files(args.scores))
+    second = second_stream(args.fuse_with, origin) if args.fuse_with else {}
     annotations: list[VideoAnnotation] = []
-    origin: dict[str, Path] = {}
     labels: set[str] = set()
     cpu_seconds = 0.0
-    for path in tqdm(files, unit="video", disable=None):  # a bar on a terminal only
+    for video, path in tqdm(origin.items(), unit="video", disable=None):  # a bar on a terminal only
         scored = read_scores(path)
-        if scored.video in origin:
-            raise ValueError(f"{path}: video {scored.video!r} is in {origin[scored.video]} already")
-        origin[scored.video] = path
         labels.update(scored.class_names)
+        other = read_scores(second[video]) if second else None
         started = time.process_time()
+        if other is not None:
+            scored = fuse_streams(scored, other, fusion)
         tubes = config.build(scored)
         cpu_seconds += time.process_time() - started
         annotations.append(VideoAnnotation(scored.video, tubes, scored.num_frames, scored.width, scored.height))
@@ -83,23 +107,39 @@ def run(args: argparse.Namespace) -> None:
     if unknown:
         raise ValueError(f"trim.class_alpha names {min(unknown)!r}, which is no class of these scores")
     write_tubes(table_from_annotations(annotations), args.output)
-    write_settings(args.output.with_suffix(".settings.json"), args, config, origin, cpu_seconds)
+    settings = dataclasses.asdict(config)
+    if second:
+        settings["fusion"] = dataclasses.asdict(fusion)
+    write_settings(args.output.with_suffix(".settings.json"), args, settings, origin, second, cpu_seconds)
     for annotation in annotations:
         print(summary(annotation))
     total = sum(len(annotation.tubes) for annotation in annotations)
     print(f"{total} tubes of {len(annotations)} videos in {args.output} ({cpu_seconds:.2f} CPU s)")
 
 
-def resolved_config(args: argparse.Namespace) -> Any:
-    """The preset, changed by the TOML file, then by --set, then by the options that have a name of their own."""
+def resolved_config(args: argparse.Namespace) -> tuple[Any, Any]:
+    """The preset, changed by the TOML file, then by --set, then by the options that have a name of their own.
+
+    Returns the settings of linking and those of fusion.
+    """
     from linking.build import PRESETS
+    from linking.fuse import FusionConfig
     from linking.settings import read_settings, with_settings
 
     if args.preset not in PRESETS:
         raise ValueError(f"unknown preset {args.preset!r}; there are {', '.join(PRESETS)}")
-    config = with_settings(PRESETS[args.preset], read_settings(args.config, args.set))
+    settings = read_settings(args.config, args.set)
+    of_fusion = settings.pop("fusion", {})
+    if not isinstance(of_fusion, dict):
+        raise ValueError("fusion is a group of settings; set fusion.NAME=value")
+    options = {"method": args.fusion, "weight": args.fusion_weight}
+    of_fusion |= {name: value for name, value in options.items() if value is not None}
+    if of_fusion and not args.fuse_with:
+        raise ValueError("settings of fusion need a second stream, --fuse-with")
+    fusion = with_settings(FusionConfig(), of_fusion, prefix="fusion.")
+    config = with_settings(PRESETS[args.preset], settings)
     named: dict[str, dict[str, Any]] = {
-        "link": {
+        "online" if config.linker == "online" else "link": {
             "max_gap": args.max_gap,
             "score_threshold": args.box_threshold,
             "class_agnostic": True if args.class_agnostic else None,
@@ -112,7 +152,19 @@ def resolved_config(args: argparse.Namespace) -> Any:
     }
     if args.no_trim:
         changes["trimmed"] = False
-    return with_settings(config, changes)
+    return with_settings(config, changes), fusion
+
+
+def second_stream(places: list[Path], origin: dict[str, Path]) -> dict[str, Path]:
+    """The files of the second stream by video; those of other videos do not matter."""
+    from linking.scores import files_by_video
+
+    files = files_by_video(score_files(places))
+    missing = [video for video in origin if video not in files]
+    if missing:
+        some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise ValueError(f"{places[0]}: the second stream lacks {len(missing)} of {len(origin)} videos: {some[:150]}")
+    return files
 
 
 def score_files(places: list[Path]) -> list[Path]:
@@ -131,8 +183,9 @@ def score_files(places: list[Path]) -> list[Path]:
     return files
 
 
-def write_settings(path: Path, args: argparse.Namespace, config: Any, inputs: dict[str, Path], cpu: float) -> None:
-    import dataclasses
+def write_settings(
+    path: Path, args: argparse.Namespace, settings: dict, inputs: dict[str, Path], second: dict[str, Path], cpu: float
+) -> None:
     import hashlib
     import json
     import platform
@@ -144,10 +197,10 @@ def write_settings(path: Path, args: argparse.Namespace, config: Any, inputs: di
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
-    report = {
+    report: dict[str, Any] = {
         "made_by": "tools/link_tubes.py",
         "preset": args.preset,
-        "settings": dataclasses.asdict(config),
+        "settings": settings,
         "inputs": [{"video": video, "file": str(file), "sha256": digest(file)} for video, file in inputs.items()],
         "link_cpu_seconds": round(cpu, 3),
         "versions": {
@@ -155,6 +208,10 @@ def write_settings(path: Path, args: argparse.Namespace, config: Any, inputs: di
             "python": platform.python_version(),
         },
     }
+    if second:
+        report["fused_with"] = [
+            {"video": video, "file": str(second[video]), "sha256": digest(second[video])} for video in inputs
+        ]
     with replace_when_whole(path) as temporary:
         temporary.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
