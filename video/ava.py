@@ -84,6 +84,8 @@ def read_ava(
     ``fps`` and ``start``: see above. Boxes without area are left out with a warning. Raises AvaError.
     """
     path = Path(path)
+    check_clock(fps, start)
+    _check_size(size)
     rows = _read_rows(path)
     names = sorted(rows["video"].unique())
     person = pd.to_numeric(rows["last"].replace("", "-1"), errors="coerce").to_numpy(np.float64)
@@ -132,6 +134,8 @@ def read_ava_detections(
     A file of 7 columns has no scores: they are 1, as in the official evaluation code. Raises AvaError.
     """
     path = Path(path)
+    check_clock(fps, start)
+    _check_size(size)
     rows = _read_rows(path)
     known = {name: _known_size(size, name) for name in sorted(rows["video"].unique())}
     rows["score"] = pd.to_numeric(rows["last"].replace("", "1"), errors="coerce").to_numpy(np.float32)
@@ -198,12 +202,16 @@ def _frames(rows: pd.DataFrame, path: Path, fps: float | None, start: float) -> 
     return frames.astype(np.int64)
 
 
+def check_clock(fps: float | None, start: float) -> None:
+    """AvaError unless seconds can be turned into frames, no two seconds into one."""
+    if fps is not None and not (1 <= fps <= 1000 and math.isfinite(start)):
+        raise AvaError(f"fps must be 1 to 1000 and start a number of seconds, got fps {fps} and start {start}")
+
+
 def frame_of_second(second: np.ndarray, fps: float | None, start: float) -> np.ndarray:
     """Frame numbers, not yet whole numbers by type; negative before ``start``."""
     if fps is None:
         return second
-    if not (1 <= fps <= 1000 and math.isfinite(start)):
-        raise AvaError(f"fps must be 1 to 1000 and start a number of seconds, got fps {fps} and start {start}")
     return np.floor((second - start) * fps + 0.5)
 
 
@@ -231,6 +239,13 @@ def _boxes(
 def _labels(rows: pd.DataFrame, class_names: Mapping[int, str] | None) -> list[str]:
     actions = rows["action"].astype(np.int64)
     return actions.astype(str).tolist() if class_names is None else actions.map(dict(class_names)).tolist()
+
+
+def _check_size(size: Size | Mapping[str, Size] | None) -> None:
+    pairs = list(size.values()) if isinstance(size, Mapping) else [] if size is None else [size]
+    for width, height in pairs:
+        if not (0 < width < 2**16 and 0 < height < 2**16):
+            raise AvaError(f"the size of a picture must be its width and height in pixels, got {width} x {height}")
 
 
 def _known_size(size: Size | Mapping[str, Size] | None, video: str) -> dict[str, int]:

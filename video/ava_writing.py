@@ -16,7 +16,8 @@ from linking.files import replace_when_whole
 from linking.records import Tube, VideoAnnotation
 from linking.table_checks import BOX_COLUMNS, checked
 from linking.tables import table_from_annotations
-from video.ava import AvaError, frame_of_second
+from video.ava import AvaError, check_clock, frame_of_second
+from video.names import is_video_name
 from video.number_rows import shortest_decimals
 
 
@@ -36,6 +37,8 @@ def write_ava(
     warning), scores, and the limit between two tubes of a person and label that touch. Raises AvaError.
     """
     path = Path(path)
+    if len({one.video for one in annotations}) < len(annotations):
+        raise AvaError(f"{path}: a video occurs twice; put its tubes together")
     table = table_from_annotations(annotations)
     gap = 1 if fps is None else math.ceil(fps)
     persons = [str(person) for one in annotations for person in _persons(one.tubes, gap)]
@@ -76,18 +79,20 @@ def _write_rows(
     start: float,
 ) -> np.ndarray:
     """Write the rows of a tube table that lie on a whole second, with ``last`` (n,) at their end; which those are."""
+    check_clock(fps, start)
+    for video in table["video"].unique():
+        if not is_video_name(video) or "," in video or video != video.strip():
+            raise AvaError(f"{path}: {video[:80]!r} cannot be the name of a video in AVA's csv")
     frames = table["frame"].to_numpy()
     seconds = frames if fps is None else np.floor(frames / fps + start + 0.5).astype(np.int64)
     kept = np.flatnonzero((frame_of_second(seconds, fps, start) == frames) & (seconds >= 0))
     if len(kept) == 0:
         raise AvaError(f"{path}: there is nothing to write: no box lies on a whole second")
-    sizes = table.attrs.get("videos", {})
-    scale = {
-        video: (sizes.get(video, {}).get("width") or 1, sizes.get(video, {}).get("height") or 1)
-        for video in table["video"].unique()
-    }
+    known = table.attrs.get("videos", {})
     table, last, seconds = table.iloc[kept], last[kept], seconds[kept]
-    factors = np.array([scale[video] * 2 for video in table["video"]], np.float64)
+    order, names = pd.factorize(table["video"], sort=True)
+    sizes = [[known.get(name, {}).get(side) or 1 for side in ("width", "height")] * 2 for name in names]
+    factors = np.array(sizes, np.float64)[order]
     pixels = table[list(BOX_COLUMNS)].to_numpy(np.float32)
     fractions = pixels / factors
     outside = ~((fractions >= -1) & (fractions <= 2)).all(axis=1)
@@ -100,8 +105,8 @@ def _write_rows(
     actions = _action_ids(table["label"], class_names, path)
     texts = shortest_decimals(fractions, lambda rounded: ((rounded * factors).astype(np.float32) == pixels).all(axis=1))
     with replace_when_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        for k in np.lexsort((actions, seconds, pd.factorize(table["video"], sort=True)[0])):
-            file.write(f"{table['video'].iat[k]},{seconds[k]:04d},{','.join(texts[k])},{actions[k]},{last[k]}\n")
+        for k in np.lexsort((actions, seconds, order)):
+            file.write(f"{names[order[k]]},{seconds[k]:04d},{','.join(texts[k])},{actions[k]},{last[k]}\n")
     return kept
 
 

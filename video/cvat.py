@@ -30,8 +30,8 @@ from video.cvat_document import CvatDocument, CvatTrack, read_document
 from video.names import is_video_name
 from video.safe_xml import MAX_BYTES, XmlError
 
-MAX_FILLED_BOXES = 5_000_000
-"""Boxes that may be made between given ones in a file: 46 hours of one track at 30 frames a second."""
+MAX_FILLED_BOXES = 2_000_000
+"""Boxes that may be made between given ones in a file: 18 hours of one track at 30 frames a second."""
 UNSET = ("", "__undefined__")
 """Values of an attribute that say nothing; the second is CVAT's own."""
 

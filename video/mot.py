@@ -37,7 +37,9 @@ NO_ID = -1
 NO_SCORE = -1
 """In the column conf of a tracker's result."""
 
-_ROW = re.compile(rb"\s*\d{1,10}\s*,\s*(-1|\d{1,10})(\.0*)?\s*(,\s*-?[\d.]+(e[+-]?\d+)?\s*){4,8},?\s*", re.IGNORECASE)
+_ROW = re.compile(
+    rb"\s*\d{1,10}(\.0*)?\s*,\s*(-1|\d{1,10})(\.0*)?\s*(,\s*-?[\d.]+(e[+-]?\d+)?\s*){4,8},?\s*", re.IGNORECASE
+)
 
 
 class MotError(ValueError):
@@ -231,7 +233,8 @@ def corners(places: np.ndarray, as_published: bool) -> np.ndarray:
 
 
 def _with_area(rows: pd.DataFrame, boxes: np.ndarray, path: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    refuse(rows, ~np.isfinite(boxes).all(axis=1), path, "the numbers of the box are too large", MotError)
+    # beyond 1e30, a product of two sides is not a single-precision number
+    refuse(rows, ~(np.abs(boxes) < 1e30).all(axis=1), path, "the numbers of the box are too large", MotError)
     empty = (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
     return _without(rows, empty, f"{path}: {{}} boxes without area were left out"), boxes[~empty]
 

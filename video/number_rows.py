@@ -6,7 +6,9 @@ Used by the readers of AVA (video.ava) and MOTChallenge (video.mot), whose files
 from __future__ import annotations
 
 import io
+import math
 import os
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +19,12 @@ import pandas as pd
 from linking.tables import EXACT_FLOATS
 
 MAX_FILE_BYTES = 2**30
-"""Larger files are refused: ten times AVA's detections, 80 classes on every key frame."""
+"""Larger files are refused: AVA's validation part, 80 classes for each box of each key frame, is a quarter of it."""
+MAX_LINES = 10_000_000
+"""A line costs up to 100 bytes of memory, even one of two bytes."""
+
+MAX_LINE_BYTES = 4096
+_PIECE = 2**24
 
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
@@ -52,6 +59,7 @@ def read_number_rows(path: Path, columns: Sequence[str], text: Sequence[str], er
     data = read_text_bytes(path, error)
     if not data.strip():
         raise error(f"{path}: the file is empty")
+    _check_lengths(path, data, error)
     try:
         with warnings.catch_warnings():
             # a row with too many cells is only a warning to pandas
@@ -87,14 +95,29 @@ def read_number_rows(path: Path, columns: Sequence[str], text: Sequence[str], er
     return table
 
 
+def _check_lengths(path: Path, data: bytes, error: type[ValueError]) -> None:
+    """``error`` for a line that is no row: pandas would make a column of each of its cells."""
+    start, number = 0, 1  # of the line that goes on into the next piece
+    for offset in range(0, len(data), _PIECE):
+        piece = np.frombuffer(data, np.uint8, min(_PIECE, len(data) - offset), offset)
+        ends = np.flatnonzero((piece == 10) | (piece == 13)) + offset
+        lengths = np.diff(np.concatenate([[start], ends, [offset + len(piece)]]))
+        if lengths.max() > MAX_LINE_BYTES:
+            raise error(f"{path}, about line {number + int(lengths.argmax())}: longer than {MAX_LINE_BYTES} bytes")
+        number += len(ends)
+        start = int(ends[-1]) if len(ends) else start
+        if number > MAX_LINES:
+            raise error(f"{path}: more than the limit of {MAX_LINES} lines")
+
+
 def _first_bad_row(
     path: Path, data: bytes, columns: Sequence[str], text: Sequence[str], error: type[ValueError]
 ) -> ValueError:
     """Read again, slowly, to name the place at which pandas gave up."""
-    for line, row in enumerate(io.StringIO(data.decode("utf-8", "replace"), newline=None), start=1):
-        cells = row.rstrip("\n").split(",")
+    for line, found in enumerate(re.finditer(rb"([^\r\n]*)(?:\r\n|\r|\n|\Z)", data), start=1):
+        cells = found[1].decode("utf-8", "replace").split(",")
         if len(cells) > len(columns):
-            return error(f"{path}, line {line}: {len(cells)} cells, at most {len(columns)} are expected: {row[:60]!r}")
+            return error(f"{path}, line {line}: {len(cells)} cells, at most {len(columns)} are expected")
         for column, cell in zip(columns, cells):
             if column not in text and cell.strip() and not _is_number(cell):
                 return error(f"{path}, line {line}, {column}: expected a number, got {cell.strip()[:40]!r}")
@@ -103,10 +126,9 @@ def _first_bad_row(
 
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        return math.isfinite(float(cell)) and "_" not in cell
     except ValueError:
         return False
-    return "_" not in cell
 
 
 def refuse(rows: pd.DataFrame, bad: np.ndarray, path: Path, text: str, error: type[ValueError]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 MAX_BYTES = 2**28
 """Of an XML document: about a million boxes as CVAT writes them."""
-MAX_ELEMENTS = 10_000_000
+MAX_ELEMENTS = 5_000_000
 MAX_DEPTH = 32
 MAX_TEXT = 2**16
 """Characters directly inside one element."""
@@ -28,7 +28,8 @@ def walk_xml(
 ) -> None:
     """Go through a document: ``start(path, attributes)`` at each element's begin, ``end(path, text)`` at its end.
 
-    ``path`` holds the names of the open elements from the root on, ``text`` what stands directly inside the element.
+    ``path`` holds the names of the open elements from the root on, ``text`` what stands directly inside the element
+    (behind its last child, if it has any).
     The whole document is given to expat at once: fed in pieces, one unfinished tag costs quadratic time. Raises
     XmlError with the line, also in place of an XmlError that ``start`` or ``end`` raise.
     """
@@ -37,7 +38,7 @@ def walk_xml(
     parser = xml.parsers.expat.ParserCreate()
     parser.buffer_text = True
     paths: list[tuple[str, ...]] = [()]
-    texts: list[str] = []
+    texts = [""]
     elements = 0
 
     def open_element(name: str, attributes: dict[str, str]) -> None:
@@ -49,7 +50,7 @@ def walk_xml(
             raise XmlError(f"more than {MAX_ELEMENTS} elements")
         path = (*paths[-1], name)
         paths.append(path)
-        texts.append("")
+        texts[-1:] = ["", ""]  # what came before a child, as a rule blanks, is not kept
         start(path, attributes)
 
     def close_element(name: str) -> None:
