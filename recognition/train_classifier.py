@@ -50,7 +50,7 @@ class ClassifierTraining:
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.01
     head_rate: float = 1.0
-    """Learning rate of ``network.head``, where there is one, as a multiple of the rest's."""
+    """Learning rate of the last layers, ``network.head`` or ``network.classifier``, as a multiple of the rest's."""
     schedule: Literal["steps", "cosine"] = "steps"
     step_epochs: float = 20
     """"steps": epochs after which the learning rate falls by ``step_factor``."""
@@ -125,7 +125,7 @@ def train_classifier(
 ) -> bool:
     """Train ``network`` in place; return whether all epochs were done, and leave it in eval mode.
 
-    The network gets the moving average of its weights, if there is one, when training has come to its end.
+    The network gets the moving average of its weights at last, if there is one.
 
     Args:
         network: clips (B, C, T, H, W) to a tuple of logits, the first of which predicts.
@@ -143,7 +143,7 @@ def train_classifier(
     if run.resume:
         loop.load()
     loop.go()
-    if loop.average is not None and loop.step == loop.end:
+    if loop.average is not None:
         network.load_state_dict(loop.average.state)
     network.eval()
     return loop.step == loop.end
@@ -166,7 +166,7 @@ class _Loop:
         """When the clock was started, seconds since that went by without a batch, clips of this process since."""
         self.steps_per_epoch = self.batches(0).steps_per_epoch
         self.end = max(1, round(config.epochs * self.steps_per_epoch))
-        head = getattr(network, "head", None)
+        head = getattr(network, "head", getattr(network, "classifier", None))
         self.optimizer = build_optimizer(
             network,
             config.optimizer,

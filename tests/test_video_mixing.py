@@ -5,7 +5,7 @@ import pytest
 
 from linking.records import Tube, VideoAnnotation
 from tests.squares import square_videos
-from video.datasets import Dataset, DatasetError, LabelledVideo
+from video.datasets import Dataset, LabelledVideo
 from video.mixing import mix, named_fold, open_for_training
 
 
@@ -38,7 +38,7 @@ def test_a_fold_is_named_by_a_text() -> None:
     training, held_out = named_fold(four, "1/2")
     assert (len(training), len(held_out)) == (2, 2)
     for text in ("half", "1", "1/", "a/b"):
-        with pytest.raises(DatasetError, match="expected I/N"):
+        with pytest.raises(ValueError, match="expected I/N"):
             named_fold(four, text)
 
 

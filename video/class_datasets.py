@@ -23,7 +23,7 @@ from typing import Literal
 
 from linking.records import VideoAnnotation
 from video.datasets import VIDEO_FOLDERS, VIDEO_SUFFIXES, DatasetError, find_video, open_dataset
-from video.folds import held_out
+from video.folds import held_out, parse_fold
 from video.jhmdb import read_split_files
 from video.kinetics import find_clip, is_kinetics_list, read_kinetics_lists, video_files
 from video.pictures import PICTURE_SUFFIXES
@@ -121,6 +121,22 @@ def mix_classes(datasets: Sequence[ClassDataset]) -> ClassDataset:
         videos += [replace(video, name=f"{dataset.name}/{video.name}") for video in dataset.videos]
     missing = sum(dataset.missing for dataset in datasets)
     return ClassDataset("+".join(dataset.name for dataset in datasets), class_names, tuple(videos), missing)
+
+
+def open_for_training(
+    paths: Sequence[str], *, split: int = 1, fold_name: str | None = None, part: Literal["val", "test"] | None = None
+) -> tuple[list[ClassDataset], list[ClassDataset]]:
+    """The training part of each dataset, and what to validate on: a fold of it ("0/5"), another part, or nothing."""
+    training, validation = [], []
+    for path in paths:
+        dataset = open_classes(path, split=split, part="train")
+        if fold_name is not None:
+            dataset, held_out_videos = fold_classes(dataset, *parse_fold(fold_name))
+            validation.append(held_out_videos)
+        elif part is not None:
+            validation.append(open_classes(path, split=split, part=part))
+        training.append(dataset)
+    return training, validation
 
 
 def frame_range(video: ClassifiedVideo, num_frames: int, fps: float) -> range:

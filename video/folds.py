@@ -65,6 +65,14 @@ def held_out(labels: Mapping[str, Sequence[str]], index: int, count: int, seed: 
     return {video for source in chosen[index] for video in by_source[source]}
 
 
+def parse_fold(text: str) -> tuple[int, int]:
+    """Index and count of a fold by a text like "0/5"; ValueError for any other."""
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit()):
+        raise ValueError(f"--fold: expected I/N, 0/5 say, got {text!r}")
+    return int(index), int(count)
+
+
 def _classes(videos: Sequence[str], labels: Mapping[str, Sequence[str]]) -> list[str]:
     """The classes of some videos, each counted once a video; having none counts as a class of its own."""
     return [label for video in videos for label in labels[video] or [""]]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from video.datasets import Dataset, DatasetError, LabelledVideo, fold, open_dataset
+from video.datasets import Dataset, LabelledVideo, fold, open_dataset
+from video.folds import parse_fold
 
 
 def mix(datasets: Sequence[Dataset]) -> Dataset:
@@ -27,11 +28,8 @@ def mix(datasets: Sequence[Dataset]) -> Dataset:
 
 
 def named_fold(dataset: Dataset, name: str) -> tuple[Dataset, Dataset]:
-    """``fold`` by a text like "0/5": training and validation videos. DatasetError for any other text."""
-    index, _, count = name.partition("/")
-    if not (index.isdigit() and count.isdigit()):
-        raise DatasetError(f"--fold: expected I/N, 0/5 say, got {name!r}")
-    return fold(dataset, int(index), int(count))
+    """``fold`` by a text like "0/5": training and validation videos. ValueError for any other text."""
+    return fold(dataset, *parse_fold(name))
 
 
 def open_for_training(
