@@ -122,8 +122,11 @@ def fit_trimming(
     default of that class. ``source_of``: what a video was cut from, by its name; videos of one source are never on
     both sides of a fold. AP is that of the protocol ``saha``, averaged over ``ious``.
 
-    Raises EvaluationError without any true tube of ``class_names``, and for fewer than 2 folds.
+    Raises EvaluationError without any true tube of ``class_names``, for fewer than 2 folds, and where ``config`` trims
+    by all labels, which knows no threshold.
     """
+    if config.trim_labels != "own":
+        raise EvaluationError(f"trim_labels is {config.trim_labels!r}; only trimming by a tube's own label is fitted")
     if folds < 2:
         raise EvaluationError(f"folds must be 2 or more, got {folds}: without, nothing tells luck from gain")
     values = parse_ious(ious).values

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -67,6 +69,50 @@ def with_settings(config: Config, settings: Mapping[str, Any], *, prefix: str = 
         raise SettingsError(f"{prefix.rstrip('.') or 'settings'}: {error}") from error
 
 
+def changed_settings(config: Any, default: Any) -> dict[str, Any]:
+    """The settings in which ``config`` differs from ``default``, a dataclass of the same kind, for ``with_settings``."""
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value, other = getattr(config, field.name), getattr(default, field.name)
+        if dataclasses.is_dataclass(value):
+            if nested := changed_settings(value, other):
+                changes[field.name] = nested
+        elif value != other:
+            changes[field.name] = value
+    return changes
+
+
+def as_toml(settings: Mapping[str, Any]) -> str:
+    """TOML text from which ``read_settings`` gives ``settings`` back (tuples as lists, None as the word none)."""
+    return "\n".join(_toml_lines(settings, ())) + "\n"
+
+
+def _toml_lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
+    own = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
+    lines = [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in own.items()]
+    if path and (lines or not table):
+        lines.insert(0, f"[{'.'.join(map(_toml_key, path))}]")
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            lines += ([""] if lines else []) + _toml_lines(value, (*path, key))
+    return lines
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    # the escapes of JSON are those of TOML, which asks for one more
+    return json.dumps("none" if value is None else str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def _parse(text: str) -> Any:
     """A word of the command line as TOML reads it; what TOML does not understand is a string."""
     try:
@@ -91,8 +137,6 @@ def _convert(value: Any, wanted: Any, name: str) -> Any:
         return _convert(value, alternatives[0], name) if len(alternatives) == 1 else value
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(wanted, type) and (
-        not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))
-    ):
+    if isinstance(wanted, type) and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
         raise SettingsError(f"{name} must be of type {wanted.__name__}, got {value!r}")
     return value

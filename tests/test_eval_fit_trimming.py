@@ -9,11 +9,13 @@ import eval.fit_trimming as fitting
 from eval.errors import EvaluationError
 from eval.fit_trimming import UNTRIMMED, Trimming, fit_trimming
 from eval.trimmed_runs import trimmed_runs
+from eval.trimming_file import trimming_file
 from eval.video_map import video_map
 from linking.build import SelectConfig, TubeConfig
 from linking.link import LinkConfig
 from linking.records import Detections, Tube, VideoAnnotation
 from linking.scores import ScoredVideo
+from linking.settings import read_settings, with_settings
 from linking.trim import TrimConfig
 
 CLASSES = ("dips", "loud", "easy", "absent")
@@ -146,15 +148,41 @@ def test_the_order_of_videos_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("videos", "options", "message"),
+    ("videos", "config", "options", "message"),
     [
-        ([], {}, "none of the scored videos has a true tube"),
-        (made_up(1), {"folds": 1}, "folds must be 2 or more, got 1"),
+        ([], START, {}, "none of the scored videos has a true tube"),
+        (made_up(1), START, {"folds": 1}, "folds must be 2 or more, got 1"),
+        (made_up(1), dataclasses.replace(START, trim_labels="all"), {}, "only trimming by a tube's own label"),
     ],
 )
-def test_what_cannot_be_fitted_is_refused(videos, options, message: str) -> None:
+def test_what_cannot_be_fitted_is_refused(videos, config, options, message: str) -> None:
     with pytest.raises(EvaluationError, match=message):
-        fit_trimming(videos, CLASSES, START, **options)
+        fit_trimming(videos, CLASSES, config, **options)
+
+
+def test_any_linker_can_be_fitted_to() -> None:
+    fit = fit_trimming(made_up(), CLASSES, dataclasses.replace(START, linker="online"), **OPTIONS)
+    assert of(fit, "dips").chosen == Trimming(4, 0.5)
+
+
+# ---- the file
+
+
+def test_the_file_holds_the_trimming_and_what_else_is_not_the_default(tmp_path) -> None:
+    config = dataclasses.replace(START, link=LinkConfig(max_gap=3))
+    fit = fit_trimming(made_up(), CLASSES, config, **OPTIONS)
+    path = tmp_path / "trim.toml"
+    path.write_text(trimming_file(fit, config, {"scores": "18 files\nmax_gap = 7"}), encoding="utf-8")
+    settings = read_settings(path)
+    assert settings["link"] == {"max_gap": 3}
+    assert settings.keys() == {"link", "trim"}
+    assert with_settings(TubeConfig(), settings) == dataclasses.replace(config, trim=fit.config)
+    text = path.read_text("utf-8")
+    assert "# scores:    18 files?max_gap = 7\n" in text
+    assert "# fitted on: 18 videos of 18 sources\n" in text
+    assert ["#", "loud", "6", "50.0", "100.0", "100.0", "3", "0.7", "fitted"] in [
+        line.split() for line in text.splitlines()
+    ]
 
 
 # ---- runs

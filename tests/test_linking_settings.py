@@ -4,7 +4,7 @@ from typing import Literal
 
 import pytest
 
-from linking.settings import SettingsError, read_settings, with_settings
+from linking.settings import SettingsError, as_toml, changed_settings, read_settings, with_settings
 
 
 @dataclass(frozen=True)
@@ -63,3 +63,27 @@ def test_a_file_that_is_missing_or_not_toml_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("a = = 1")
     with pytest.raises(SettingsError, match=r"bad\.toml: not valid TOML"):
         read_settings(tmp_path / "bad.toml")
+
+
+def test_what_differs_from_the_default_is_written_and_read_again(tmp_path: Path) -> None:
+    config = Outer(rate=1e-7, mode="own", limit=0.5, inner=Inner(widths=(4, 8)))
+    changes = changed_settings(config, Outer())
+    assert changes == {"rate": 1e-7, "mode": "own", "limit": 0.5, "inner": {"widths": (4, 8)}}
+    path = tmp_path / "my.toml"
+    path.write_text(as_toml(changes), encoding="utf-8")
+    assert with_settings(Outer(), read_settings(path)) == config
+    assert changed_settings(Outer(), Outer()) == {}
+    path.write_text(as_toml(changed_settings(Outer(), config)), encoding="utf-8")  # back again, None included
+    assert with_settings(config, read_settings(path)) == Outer()
+
+
+def test_any_text_and_number_survives_toml(tmp_path: Path) -> None:
+    awkward = ["a.b", "", 'quote " and \\', "line\nbreak", "\x00\x7f\u2028", "Grüße 🤸", "plain-key_1"]
+    settings = {
+        "group": {"empty": {}, "labels": {text: number for number, text in enumerate(awkward)}},
+        "texts": awkward,
+        "numbers": [float("inf"), 1e300, -0.5, 10**14, True],
+    }
+    path = tmp_path / "my.toml"
+    path.write_text(as_toml(settings), encoding="utf-8")
+    assert read_settings(path) == settings

@@ -2,14 +2,16 @@ import json
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from linking.records import Detections
-from linking.scores import ScoredVideo, write_scores
-from linking.tables import annotations_from_table, read_tubes
+from linking.records import Detections, Tube, VideoAnnotation
+from linking.scores import ScoredVideo, read_scores, write_scores
+from linking.settings import read_settings, with_settings
+from linking.tables import annotations_from_table, read_tubes, table_from_annotations, write_tubes
 
 TOOL = Path(__file__).parents[1] / "tools" / "link_tubes.py"
 
@@ -175,3 +177,84 @@ def test_a_second_stream_that_does_not_fit(folder, flow, tmp_path, refused):
     (flow / "x.npz").write_bytes((flow / "y.npz").read_bytes())
     assert "y.npz: video 'empty' is in" in refused(folder, "-o", output, "--fuse-with", flow)
     assert not output.exists()
+
+
+# ---- fitting the trimming
+
+
+@pytest.fixture
+def training(tmp_path):
+    """Six videos whose actor runs for 20 frames at 0.9 and stands at 0.54, 0.6 of that: only threshold 0.7 cuts."""
+    truth = []
+    for k in range(6):
+        scores = [0.9] * 20 + [0.54] * 60
+        detections = tuple(Detections(t, [[10, 10, 50, 90]], [0.9], [[s, 0.0]]) for t, s in enumerate(scores))
+        write_scores(
+            tmp_path / "scores" / f"v{k}.npz", ScoredVideo(f"v{k}", ("run", "jump"), detections, 320, 240, 25.0)
+        )
+        tube = Tube("run", np.arange(20), np.tile(np.float32([10, 10, 50, 90]), (20, 1)))
+        truth.append(VideoAnnotation(f"v{k}", [tube], 80))
+    write_tubes(table_from_annotations(truth), tmp_path / "truth.json")
+    return tmp_path
+
+
+FIT = ("--set", "trim.top_frames=10")  # the level is that of the ten best boxes, 0.9
+
+
+def in_process(*arguments):
+    return runpy.run_path(str(TOOL))["main"]([str(argument) for argument in arguments])
+
+
+def test_fitted_trimming_is_a_file_of_settings_for_linking_and_detection(training, capsys):
+    scores, trim, tubes = training / "scores", training / "trim.toml", training / "tubes.csv"
+    assert in_process(scores, "--fit-trimming", training / "truth.json", "-o", trim, *FIT) == 0
+    output = capsys.readouterr().out
+    assert "mean AP in percent: 50.0 with the default, 100.0 on held-out videos" in output
+    assert [line.split() for line in output.splitlines() if line.startswith("jump")] == [
+        ["jump", "0", "-", "-", "-", "3", "0.5", "default:", "no", "ground", "truth"]
+    ]
+    settings = read_settings(trim)
+    assert settings.keys() == {"trim"}
+    assert settings["trim"]["class_threshold"] == {"run": 0.7}
+    lengths = []
+    for extra in ((), ("--config", trim)):
+        assert in_process(scores, "-o", tubes, *FIT, *extra) == 0
+        lengths.append({len(tube) for video in annotations_from_table(read_tubes(tubes)) for tube in video.tubes})
+    assert lengths == [{80}, {20}]
+    # tools/detect_video.py reads the same file into settings of its own
+    from detection.detect import DetectConfig
+
+    assert with_settings(DetectConfig(), settings).trim.class_threshold == {"run": 0.7}
+    # the comment names the inputs, a line each
+    text = trim.read_text("utf-8")
+    for name in ("scores", "truth", "preset", "versions", "fitted on", "objective", "rule", "held out"):
+        assert f"\n# {name}:" in text
+
+
+def test_fitting_refuses_what_is_no_training_video(training, refused, capsys):
+    scores, truth, output = training / "scores", training / "truth.json", training / "trim.toml"
+    (training / "test.txt").write_text("v0\nv5\n")
+    parts = ("--test-list", training / "test.txt")
+    assert "2 scored videos are not of the part train, 'v0' for one; trimming fitted to test videos" in refused(
+        scores, "--fit-trimming", truth, "-o", output, *parts
+    )
+    write_scores(scores / "w.npz", replace(read_scores(scores / "v0.npz"), video="v0.avi"))
+    assert "1 of 7 scored videos are unknown to the ground truth: 'v0.avi' and 'v0' agree without suffix" in refused(
+        scores, "--fit-trimming", truth, "-o", output
+    )
+    assert "fitted trimming is written as .toml" in refused(
+        scores, "--fit-trimming", truth, "-o", training / "trim.json"
+    )
+    assert "folds must be 2 or more" in refused(scores / "v0.npz", "--fit-trimming", truth, "-o", output, "--folds", 1)
+    write_scores(scores / "v0.npz", replace(read_scores(scores / "v0.npz"), class_names=("run", "swim")))
+    assert "its classes are not those of" in refused(
+        scores / "v0.npz", scores / "v1.npz", "--fit-trimming", truth, "-o", output
+    )
+    assert not output.exists()
+    # on purpose it can be had, and is said
+    on_purpose = ("--part", "all", *parts, "--ignore-unknown-videos")
+    assert in_process(scores / "v1.npz", scores / "w.npz", "--fit-trimming", truth, "-o", output, *on_purpose) == 0
+    warnings = capsys.readouterr().err.splitlines()
+    assert warnings[0].startswith("warning: ")
+    assert warnings[0].endswith("; they were left out")
+    assert warnings[1] == "warning: fitted to test videos, scores on them look better than they are"

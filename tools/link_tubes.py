@@ -5,6 +5,8 @@
     python tools/link_tubes.py outputs/scores --output tubes.csv --set link.max_gap=3 --set trim.class_alpha.run=1.5
     python tools/link_tubes.py outputs/scores --output tubes.csv --preset online
     python tools/link_tubes.py rgb/scores --fuse-with flow/scores --fusion boost --output tubes.csv
+    python tools/link_tubes.py train/scores --fit-trimming truth.json --output trim.toml
+    python tools/link_tubes.py test/scores --config trim.toml --output tubes.csv
 
 reads   score files as tools/detect_video.py leaves them (NAME.scores.npz), one a video; a folder stands for all in it
 writes  a tube table in the format of its suffix: .csv, .parquet or .json
@@ -17,6 +19,10 @@ published, for clips without gaps) and singh (the online linker and trimming of 
 Settings have the groups link (of the offline linker), online, trim, select and fusion and the switches linker, trimmed
 and trim_labels. A TOML file (--config) changes the preset, --set changes both, and the options below change all of
 them; those of linking act on the linker in use. An unknown setting lists the known ones.
+
+--fit-trimming chooses alpha and threshold of each class, or not to trim it, by average precision on training videos,
+and writes a TOML file for --config, here and in tools/detect_video.py. Take scores of a scorer that was not trained on
+these videos (tools/detect_video.py --dataset with --fold): of its own training videos it is too sure.
 """
 
 from __future__ import annotations
@@ -30,7 +36,9 @@ from typing import Any
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scores", nargs="+", type=Path, help="score files (.npz), or folders of them")
-    parser.add_argument("--output", "-o", required=True, type=Path, metavar="FILE", help="tube table to write")
+    parser.add_argument(
+        "--output", "-o", required=True, type=Path, metavar="FILE", help="tube table (or settings) to write"
+    )
     parser.add_argument("--preset", default="default", help="default, online, paper or singh; see above")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
@@ -58,13 +66,37 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         metavar="W",
         help="weight of the second stream: its share of a mean (0.5), else a factor on its scores (1)",
     )
+    fitting = parser.add_argument_group("fitting the trimming")
+    fitting.add_argument(
+        "--fit-trimming",
+        type=Path,
+        metavar="GROUND_TRUTH",
+        help="write no tubes but trimming fitted to these training videos; their true tubes, in any format",
+    )
+    fitting.add_argument("--folds", type=int, default=5, metavar="N", help="for checking each choice (default 5)")
+    fitting.add_argument(
+        "--fit-iou",
+        nargs="+",
+        default=["0.2", "0.5"],
+        metavar="IOU",
+        help="AP is averaged over these (default 0.2 0.5)",
+    )
+    fitting.add_argument("--part", default="train", choices=("train", "test", "all"), help="default train")
+    fitting.add_argument("--split", type=int, default=1, metavar="N", help="of the ground truth (default 1)")
+    fitting.add_argument("--test-list", type=Path, metavar="FILE", help="names of the test videos, one a line")
+    fitting.add_argument(
+        "--ignore-unknown-videos", action="store_true", help="leave out scores of videos without ground truth"
+    )
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
-        run(args)
+        if args.fit_trimming:
+            fit(args)
+        else:
+            run(args)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -103,9 +135,10 @@ def run(args: argparse.Namespace) -> None:
         tubes = config.build(scored)
         cpu_seconds += time.process_time() - started
         annotations.append(VideoAnnotation(scored.video, tubes, scored.num_frames, scored.width, scored.height))
-    unknown = set(config.trim.class_alpha) - set(PRESETS[args.preset].trim.class_alpha) - labels
-    if unknown:
-        raise ValueError(f"trim.class_alpha names {min(unknown)!r}, which is no class of these scores")
+    for group in ("class_alpha", "class_threshold"):
+        unknown = set(getattr(config.trim, group)) - set(getattr(PRESETS[args.preset].trim, group)) - labels
+        if unknown:
+            raise ValueError(f"trim.{group} names {min(unknown)!r}, which is no class of these scores")
     write_tubes(table_from_annotations(annotations), args.output)
     settings = dataclasses.asdict(config)
     if second:
@@ -115,6 +148,111 @@ def run(args: argparse.Namespace) -> None:
         print(summary(annotation))
     total = sum(len(annotation.tubes) for annotation in annotations)
     print(f"{total} tubes of {len(annotations)} videos in {args.output} ({cpu_seconds:.2f} CPU s)")
+
+
+def fit(args: argparse.Namespace) -> None:
+    """Write the settings that suit the training videos best, and print what they are worth."""
+    import time
+
+    from eval.fit_trimming import fit_trimming
+    from eval.trimming_file import table_text, trimming_file
+    from linking.files import replace_when_whole
+    from linking.scores import files_by_video, read_scores
+    from video.folds import source_of
+
+    if args.output.suffix.lower() != ".toml":
+        raise ValueError(f"{args.output}: fitted trimming is written as .toml")
+    config, fusion = resolved_config(args)
+    origin = files_by_video(score_files(args.scores))
+    truth = training_videos(args, list(origin))
+    origin = {video: path for video, path in origin.items() if video in truth}
+    second = second_stream(args.fuse_with, origin) if args.fuse_with else {}
+    class_names = read_scores(next(iter(origin.values()))).class_names
+    started = time.process_time()
+    fitted = fit_trimming(
+        scored_and_true(origin, second, truth, class_names, fusion),
+        class_names,
+        config,
+        ious=args.fit_iou,
+        folds=args.folds,
+        source_of=source_of,
+    )
+    text = trimming_file(fitted, config, made_from(args, [*origin.values(), *second.values()]))
+    with replace_when_whole(args.output) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(table_text(fitted))
+    mean = fitted.table().loc["mean"]
+    print(
+        f"\nmean AP in percent: {mean['default']:.1f} with the default, {mean['held out']:.1f} on held-out videos"
+        f" ({mean['fitted']:.1f} on those of the choice itself)"
+    )
+    print(f"{args.output}: trimming fitted to {len(origin)} videos ({time.process_time() - started:.1f} CPU s)")
+
+
+def training_videos(args: argparse.Namespace, scored: list[str]) -> dict[str, Any]:
+    """The true tubes of the scored videos by name; videos of another part are refused."""
+    from eval.inputs import matching_names, nearest_hint
+    from video.annotations import read_annotations
+    from video.ground_truth import choose_parts, read_test_names
+
+    path = args.fit_trimming
+    test_names = read_test_names(args.test_list, args.split) if args.test_list else None
+    annotations = read_annotations(path)
+    chosen = choose_parts(annotations, path, split=args.split, part=args.part, test_names=test_names)
+    truth = {video.video: video for video in chosen.parts[0]}
+    unknown = sorted(set(scored) - chosen.known)
+    if unknown:
+        hint = (
+            matching_names(unknown, sorted(chosen.known))
+            or f"{unknown[0][:80]!r}{nearest_hint(unknown[0], list(truth))}"
+        )
+        said = f"{path}: {len(unknown)} of {len(scored)} scored videos are unknown to the ground truth: {hint}"
+        if not args.ignore_unknown_videos:
+            raise ValueError(f"{said}; correct the names or give --ignore-unknown-videos")
+        print(f"warning: {said}; they were left out", file=sys.stderr)
+    elsewhere = sorted((set(scored) & chosen.known) - truth.keys())
+    if elsewhere:
+        raise ValueError(
+            f"{path}: {len(elsewhere)} scored videos are not of the part {args.part}, {elsewhere[0][:80]!r} for one; "
+            "trimming fitted to test videos makes their test worthless; leave them out or give --part"
+        )
+    if not truth.keys() & set(scored):
+        raise ValueError(f"{path}: it knows none of the {len(scored)} scored videos")
+    if args.part != "train" and (test_names or annotations.splits):
+        print("warning: fitted to test videos, scores on them look better than they are", file=sys.stderr)
+    return truth
+
+
+def scored_and_true(
+    origin: dict[str, Path], second: dict[str, Path], truth: dict[str, Any], class_names: Any, fusion: Any
+) -> Any:
+    """Scores and true tubes of one video after the other."""
+    from tqdm import tqdm
+
+    from linking.fuse import fuse_streams
+    from linking.scores import read_scores
+
+    for video, path in tqdm(origin.items(), unit="video", disable=None):
+        scored = read_scores(path)
+        if scored.class_names != class_names:
+            raise ValueError(f"{path}: its classes are not those of {next(iter(origin.values()))}")
+        yield (fuse_streams(scored, read_scores(second[video]), fusion) if second else scored), truth[video]
+
+
+def made_from(args: argparse.Namespace, files: list[Path]) -> dict[str, str]:
+    """What the comment of the written file says of its inputs."""
+    import hashlib
+
+    from eval.provenance import file_record, versions
+
+    every = hashlib.sha256("".join(file_record(file)["sha256"] for file in files).encode())
+    return {
+        "scores": f"{', '.join(map(str, [*args.scores, *(args.fuse_with or [])]))}; sha256 of the sha256 of the files, "
+        f"by video: {every.hexdigest()}",
+        "truth": f"{args.fit_trimming}, part {args.part}, sha256 {file_record(args.fit_trimming)['sha256']}",
+        "preset": args.preset,
+        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+    }
 
 
 def resolved_config(args: argparse.Namespace) -> tuple[Any, Any]:
