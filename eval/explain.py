@@ -8,22 +8,26 @@ the ground truth? Overlaps are those of the ``saha`` protocol, labels ignored, t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from eval.inputs import matching_names, nearest_hint
 from eval.protocols import VIDEO_PROTOCOLS
-from eval.tubes import candidate_pairs, overlap_parts, tube_set
-from linking.records import Tube, VideoAnnotation
+from eval.readings import TRUTH, read_so, readings
+from eval.tubes import TubeSet, candidate_pairs, overlap_parts, tube_set
+from linking.records import VideoAnnotation
 
 _CLEARLY_BETTER, _WORTH_NAMING = 0.1, 0.2
 """Mean overlap by which another reading of the boxes must win, and which it must reach, to be named."""
-_ENOUGH_TUBES = 8
-"""From fewer than this many tubes a side no scale is guessed."""
-_SHIFT_SHARE, _SHIFT_GAIN = 0.8, 0.005
-"""A shift by one frame moves overlaps little, but if it is the truth it raises nearly all of them."""
+_SUBTLE_SHARE, _SUBTLE_GAIN = 0.8, 0.005
+"""A shift by one frame or pixel moves overlaps little, but if it is the truth it raises nearly all of them."""
+_ENOUGH_SCORES, _BACKWARDS = 8, 0.3
+"""Detections on and off true tubes that are needed to compare their scores, and the share of pairs in which those on
+true tubes score higher from which on down scores count backwards."""
+_RULES = replace(VIDEO_PROTOCOLS["saha"], lone_frame_counts=True)
+"""Overlaps are those of ``saha``, but tubes of a single frame count."""
 
 
 @dataclass(frozen=True)
@@ -98,23 +102,24 @@ def diagnose(
         return Diagnosis(videos, labels, None, None, {}, 0.0, _names_verdict(videos, bool(found_by_name)), True)
     chosen = [common[i] for i in np.unique(np.linspace(0, len(common) - 1, min(len(common), max_videos)).astype(int))]
     truth, found = ([side[name] for name in chosen] for side in (truth_by_name, found_by_name))
-    as_it_stands = _best_overlaps(truth, found)
-    overlap = {"as it stands": float(as_it_stands.mean())}
-    shifts = {}
-    for reading, side, change in _readings(truth, found):
-        try:
-            other = [_changed(annotation, change) for annotation in (truth, found)[side]]
-        except ValueError:  # read so, some box has no area
+    plain = _overlaps_of(truth, found)
+    tried = {"as it stands": plain.best()}
+    questions, subtle = {}, []
+    for reading in readings(truth, found):
+        side = truth if reading.side == TRUTH else found
+        if (other := read_so(reading, side)) is None:
             continue
-        best = _best_overlaps(other, found) if side == 0 else _best_overlaps(truth, other)
-        overlap[reading] = float(best.mean())
-        if change is _one_later:
-            shifts[reading] = best
-    same_label = float(_best_overlaps(truth, found, same_class=True).mean())
-    verdict, suspicious = _verdict(truth, found, labels, overlap, same_label, shifts, as_it_stands)
+        overlaps = _overlaps_of(other, found) if reading.side == TRUTH else _overlaps_of(truth, other)
+        tried[reading.said] = overlaps.best()
+        questions[reading.said] = f" {reading.question}" if reading.question else ""
+        if reading.subtle:
+            subtle.append(reading.said)
+    frames, extent = _ranges(truth, found)
+    verdict, suspicious = _verdict(plain, labels, tried, questions, subtle, frames)
     if not suspicious and videos.only_found:
         verdict, suspicious = f"{verdict} But {_names_verdict(videos, True)}", True
-    frames, extent = _ranges(truth, found)
+    overlap = {said: float(best.mean()) for said, best in tried.items()}
+    same_label = float(plain.best(same_class=True).mean())
     return Diagnosis(videos, labels, frames, extent, overlap, same_label, verdict, suspicious)
 
 
@@ -143,139 +148,98 @@ def _some(names: Sequence[str]) -> str:
     return f" ({', '.join(name[:50] for name in names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
 
 
-# ---- readings of the boxes
+# ---- overlaps
 
 
-def _swapped(tube: Tube) -> Tube:
-    return replace(tube, boxes=tube.boxes[:, [1, 0, 3, 2]])
+@dataclass(frozen=True, eq=False)
+class _Overlaps:
+    """Overlaps of every detection with every true tube of its video, labels ignored."""
+
+    truth: TubeSet
+    found: TubeSet
+    labels: tuple[str, ...]
+    detection: np.ndarray
+    tube: np.ndarray
+    overlap: np.ndarray
+
+    def best(self, *, same_class: bool = False) -> np.ndarray:
+        """(true tubes,) the best overlap of each, 0 where nothing overlaps."""
+        best = np.zeros(len(self.truth))
+        counts = self.truth.label[self.tube] == self.found.label[self.detection] if same_class else slice(None)
+        np.maximum.at(best, self.tube[counts], self.overlap[counts])
+        return best
+
+    def share_in_order(self) -> float:
+        """Of pairs of a detection on a true tube and one on none, the share in which the first scores higher."""
+        best = np.zeros(len(self.found))
+        np.maximum.at(best, self.detection, self.overlap)
+        on, off = self.found.score[best > 0.5], np.sort(self.found.score[best < 0.1])
+        if min(len(on), len(off)) < _ENOUGH_SCORES:
+            return 1.0
+        below = np.searchsorted(off, on, side="left") + np.searchsorted(off, on, side="right")
+        return float(below.mean() / 2 / len(off))
+
+    def confusion(self) -> str:
+        """The commonest pair of labels among detections that lie on a true tube of another label."""
+        lies = (self.overlap > 0.3) & (self.truth.label[self.tube] != self.found.label[self.detection])
+        # each true tube once a name
+        called = set(zip(self.tube[lies].tolist(), self.found.label[self.detection[lies]].tolist()))
+        pairs = Counter((int(self.truth.label[true]), wrong) for true, wrong in called)
+        if not pairs:
+            return "no detection lies well on a tube of another label"
+        (true, wrong), times = pairs.most_common(1)[0]
+        of_all = int((self.truth.label == true).sum())
+        return f"{times} of {of_all} tubes of {self.labels[true][:60]!r} are called {self.labels[wrong][:60]!r}"
 
 
-def _from_width_and_height(tube: Tube) -> Tube:
-    return replace(tube, boxes=np.concatenate([tube.boxes[:, :2], tube.boxes[:, :2] + tube.boxes[:, 2:]], axis=1))
-
-
-def _from_centre(tube: Tube) -> Tube:
-    centre, half = tube.boxes[:, :2], np.maximum(tube.boxes[:, 2:], 1e-3) / 2
-    return replace(tube, boxes=np.concatenate([centre - half, centre + half], axis=1))
-
-
-def _one_later(tube: Tube) -> Tube:
-    return replace(tube, frames=tube.frames + 1)
-
-
-def _scaled(factors: np.ndarray) -> Callable[[Tube], Tube]:
-    return lambda tube: replace(tube, boxes=tube.boxes * np.tile(factors, 2).astype(np.float32))
-
-
-def _readings(
-    truth: Sequence[VideoAnnotation], found: Sequence[VideoAnnotation]
-) -> list[tuple[str, int, Callable[[Tube], Tube]]]:
-    """(how it is said, side that is changed: 0 truth, 1 detections, what is done to its tubes)."""
-    readings: list[tuple[str, int, Callable[[Tube], Tube]]] = [
-        ("with x and y of the detections swapped", 1, _swapped),
-        ("with the detections read as x, y, width, height", 1, _from_width_and_height),
-        ("with the detections read as centre x, y, width, height", 1, _from_centre),
-        ("with the ground truth read as x, y, width, height", 0, _from_width_and_height),
-        ("with the detections one frame later", 1, _one_later),
-        ("with the detections one frame earlier", 0, _one_later),
-    ]
-    factors = _resolution(truth, found)
-    if np.abs(np.log(factors)).max() > np.log(1.03):
-        said = f"with the detections scaled by {factors[0]:.4g} in x and {factors[1]:.4g} in y"
-        readings.append((said, 1, _scaled(factors)))
-    return readings
-
-
-def _resolution(truth: Sequence[VideoAnnotation], found: Sequence[VideoAnnotation]) -> np.ndarray:
-    """(2,) factors in x and y that bring the detections to the size of the ground truth.
-
-    From the sizes of the videos where both sides know them, else from where boxes lie on the average; 1 where there
-    are so few that any factor would fit.
-    """
-    both = [(a, b) for a, b in zip(truth, found) if a.width and a.height and b.width and b.height]
-    if both:
-        return np.median([(a.width / b.width, a.height / b.height) for a, b in both], axis=0)  # type: ignore[operator]
-    centres = [
-        np.concatenate([(t.boxes[:, :2] + t.boxes[:, 2:]).mean(axis=0, keepdims=True) for a in side for t in a.tubes])
-        for side in (truth, found)
-    ]
-    if min(len(side) for side in centres) < _ENOUGH_TUBES:
-        return np.ones(2)
-    one, other = (np.median(np.maximum(side, 1e-6), axis=0) for side in centres)
-    return one / other
-
-
-def _changed(annotation: VideoAnnotation, change: Callable[[Tube], Tube]) -> VideoAnnotation:
-    return replace(annotation, tubes=[change(tube) for tube in annotation.tubes])
-
-
-def _best_overlaps(
-    truth: Sequence[VideoAnnotation], found: Sequence[VideoAnnotation], *, same_class: bool = False
-) -> np.ndarray:
-    """(true tubes,) the best overlap of each, 0 where nothing overlaps."""
+def _overlaps_of(truth: Sequence[VideoAnnotation], found: Sequence[VideoAnnotation]) -> _Overlaps:
     index = {a.video: i for i, a in enumerate(truth)}
-    labels = sorted({t.label for side in (truth, found) for a in side for t in a.tubes})
+    labels = tuple(sorted({t.label for side in (truth, found) for a in side for t in a.tubes}))
     true_set, found_set = (tube_set(side, index, labels) for side in (truth, found))
-    detection, of = candidate_pairs(true_set, found_set, same_class=same_class)
-    temporal, mean_box = overlap_parts(true_set, found_set, detection, of, VIDEO_PROTOCOLS["saha"])
-    best = np.zeros(len(true_set))
-    np.maximum.at(best, of, temporal * mean_box)
-    return best
+    detection, tube = candidate_pairs(true_set, found_set, same_class=False)
+    temporal, mean_box = overlap_parts(true_set, found_set, detection, tube, _RULES)
+    return _Overlaps(true_set, found_set, labels, detection, tube, temporal * mean_box)
 
 
 # ---- verdict
 
 
 def _verdict(
-    truth: Sequence[VideoAnnotation],
-    found: Sequence[VideoAnnotation],
+    plain: _Overlaps,
     labels: Names,
-    overlap: dict[str, float],
-    same_label: float,
-    shifts: dict[str, np.ndarray],
-    as_it_stands: np.ndarray,
+    tried: dict[str, np.ndarray],
+    questions: dict[str, str],
+    subtle: Sequence[str],
+    frames: tuple[tuple[int, int], tuple[int, int]],
 ) -> tuple[str, bool]:
     """The sentence, and whether it names a mistake in the input."""
-    plain = overlap["as it stands"]
-    best = max(overlap, key=lambda reading: overlap[reading])
-    if overlap[best] > max(plain + _CLEARLY_BETTER, _WORTH_NAMING):
-        hint = " Is a frame counted from 1?" if best in shifts else ""
-        said = f"{best}, they overlap the ground truth by {overlap[best]:.2f} on the average, not {plain:.2f}."
-        return said + hint, True
+    as_it_stands = tried["as it stands"]
+    now, labelled = float(as_it_stands.mean()), float(plain.best(same_class=True).mean())
+    best = max(tried, key=lambda said: float(tried[said].mean()))
+    then = float(tried[best].mean())
+    if then > max(now + _CLEARLY_BETTER, _WORTH_NAMING):
+        said = f"{best}, they overlap the ground truth by {then:.2f} on the average, not {now:.2f}."
+        return said + questions[best], True
     if labels.common == 0:
         return f"not one label of the detections occurs in the ground truth: {labels.remark}.", True
-    if plain > 0.3 and same_label < plain / 2:
-        return f"the boxes are right and the labels wrong: {_confusion(truth, found)}.", True
-    for reading, best_overlap in shifts.items():
-        touched = np.maximum(as_it_stands, best_overlap) > 0.1
-        gain = (best_overlap - as_it_stands)[touched]
-        if len(gain) and (gain > 0).mean() >= _SHIFT_SHARE and gain.mean() > _SHIFT_GAIN:
+    if now > 0.3 and labelled < now / 2:
+        return f"the boxes are right and the labels wrong: {plain.confusion()}.", True
+    for said in sorted(subtle, key=lambda said: -float(tried[said].mean())):
+        touched = np.maximum(as_it_stands, tried[said]) > 0.1
+        gain = (tried[said] - as_it_stands)[touched]
+        if len(gain) and (gain > 0).mean() >= _SUBTLE_SHARE and gain.mean() > _SUBTLE_GAIN:
             share = 100 * (gain > 0).mean()
-            return f"{reading}, {share:.0f} % of the true tubes overlap more. Is a frame counted from 1?", True
-    frames, _ = _ranges(truth, found)
+            return f"{said}, {share:.0f} % of the true tubes overlap more.{questions[said]}", True
     (a, b), (c, d) = frames
     if d < a or c > b:
         return f"the frames do not meet: {a}..{b} in the ground truth, {c}..{d} in the detections.", True
-    if plain < 0.05:
-        return f"the detections lie elsewhere: they overlap the ground truth by {plain:.3f} on the average.", False
-    return f"nothing looks mistaken; true tubes are overlapped by {plain:.2f} on the average.", False
-
-
-def _confusion(truth: Sequence[VideoAnnotation], found: Sequence[VideoAnnotation]) -> str:
-    """The commonest pair of labels among detections that lie on a true tube of another label."""
-    index = {a.video: i for i, a in enumerate(truth)}
-    labels = sorted({t.label for side in (truth, found) for a in side for t in a.tubes})
-    true_set, found_set = (tube_set(side, index, labels) for side in (truth, found))
-    detection, of = candidate_pairs(true_set, found_set, same_class=False)
-    temporal, mean_box = overlap_parts(true_set, found_set, detection, of, VIDEO_PROTOCOLS["saha"])
-    lies = (temporal * mean_box > 0.3) & (true_set.label[of] != found_set.label[detection])
-    called = set(zip(of[lies].tolist(), found_set.label[detection[lies]].tolist()))  # each true tube once a name
-    pairs = Counter((int(true_set.label[tube]), wrong) for tube, wrong in called)
-    if not pairs:
-        return "no detection lies well on a tube of another label"
-    (true, wrong), times = pairs.most_common(1)[0]
-    of_all = int((true_set.label == true).sum())
-    return f"{times} of {of_all} tubes of {labels[true][:60]!r} are called {labels[wrong][:60]!r}"
+    in_order = plain.share_in_order()
+    if in_order < _BACKWARDS:
+        said = f"detections on true tubes score lower than those on none in {100 * (1 - in_order):.0f} % of pairs."
+        return f"{said} Is a low score the better one?", True
+    if now < 0.05:
+        return f"the detections lie elsewhere: they overlap the ground truth by {now:.3f} on the average.", False
+    return f"nothing looks mistaken; true tubes are overlapped by {now:.2f} on the average.", False
 
 
 def _ranges(

@@ -43,7 +43,9 @@ def boxes(change: Callable[[np.ndarray], np.ndarray]) -> list[VideoAnnotation]:
             boxes(lambda b: b * np.float32([2, 1.5, 2, 1.5])), "scaled by 0.5 in x and 0.6667 in y", id="size"
         ),
         pytest.param(
-            boxes(lambda b: b / np.float32([320, 240, 320, 240])), "scaled by 320 in x and 240 in y", id="0 to 1"
+            boxes(lambda b: b / np.float32([320, 240, 320, 240])),
+            "multiplied by the size of the video, 320 x 240",
+            id="0 to 1",
         ),
         pytest.param(each(lambda t: replace(t, frames=t.frames + 1)), "one frame earlier", id="frames from 1"),
         pytest.param(each(lambda t: replace(t, frames=t.frames - 1)), "one frame later", id="a frame early"),
@@ -101,6 +103,57 @@ def test_a_shift_of_one_frame_is_named_although_it_costs_little() -> None:
     assert "one frame earlier, 100 % of the true tubes overlap more" in diagnosis.verdict
 
 
+def whole(change: Callable[[np.ndarray], np.ndarray] = lambda b: b) -> list[VideoAnnotation]:
+    """Boxes of whole pixels."""
+    return boxes(lambda b: change(np.floor(b)))
+
+
+def test_a_last_pixel_for_a_corner_is_named_on_either_side() -> None:
+    last_pixel = whole(lambda b: b - np.float32([0, 0, 1, 1]))
+    diagnosis = diagnose(whole(), last_pixel)
+    assert diagnosis.verdict == (
+        "with x2 and y2 of the detections one pixel further, 100 % of the true tubes overlap more."
+        " Do x2 and y2 name the last pixel?"
+    )
+    assert "with x2 and y2 of the ground truth one pixel further, 100 %" in diagnose(last_pixel, whole()).verdict
+    assert not diagnose(last_pixel, last_pixel).suspicious
+    rng = np.random.default_rng(0)
+    rounded = boxes(lambda b: np.round(b + rng.normal(0, 2, b.shape)))
+    assert not diagnose(whole(), rounded).suspicious
+
+
+@pytest.mark.parametrize("lengths_known", [True, False])
+def test_another_frame_rate_is_named(lengths_known: bool) -> None:
+    def halved(tube: Tube) -> Tube:
+        frames, rows = np.unique(tube.frames // 2, return_index=True)
+        return Tube(tube.label, frames, tube.boxes[rows], None, tube.score, tube.id)
+
+    found = [replace(a, num_frames=20 if lengths_known else None) for a in each(halved)]
+    diagnosis = diagnose(made_up(), found)
+    assert "with the frame numbers of the detections times 2, they overlap" in diagnosis.verdict
+    assert diagnosis.verdict.endswith("Is that another frame rate?")
+
+
+def test_scores_that_count_backwards_are_named() -> None:
+    def with_false_ones(true_score: float, false_score: float) -> list[VideoAnnotation]:
+        return [
+            replace(a, tubes=[
+                *(replace(t, score=true_score + 0.01 * t.id) for t in a.tubes),
+                *(replace(t, boxes=t.boxes - np.float32(100), score=false_score, id=t.id + 9) for t in a.tubes),
+            ])
+            for a in made_up()
+        ]  # fmt: skip
+
+    assert not diagnose(made_up(), with_false_ones(0.8, 0.2)).suspicious
+    diagnosis = diagnose(made_up(), with_false_ones(0.2, 0.8))
+    assert diagnosis.verdict == (
+        "detections on true tubes score lower than those on none in 100 % of pairs. Is a low score the better one?"
+    )
+    assert diagnosis.suspicious
+    # equal scores are in order in half of the pairs
+    assert not diagnose(made_up(), with_false_ones(0.5, 0.505)).suspicious
+
+
 def test_noisy_but_honest_detections_are_not_suspected() -> None:
     rng = np.random.default_rng(1)
 
@@ -135,6 +188,12 @@ def test_a_reading_that_makes_no_boxes_is_passed_over() -> None:
     tiny = boxes(lambda b: np.float32([0.5, 0.5, 0.6, 0.6]) + 0 * b)
     huge = boxes(lambda b: np.float32([2**24, 2**24, 2**24 + 2, 2**24 + 2]) + 0 * b)
     assert "lie elsewhere" in diagnose(tiny, huge).verdict
+
+
+def test_shares_of_the_picture_are_recognised_in_a_single_tube() -> None:
+    truth, found = made_up()[:1], boxes(lambda b: b / np.float32([320, 240, 320, 240]))[:1]
+    one = [replace(a, tubes=a.tubes[:1]) for a in found]
+    assert "multiplied by the size of the video, 320 x 240" in diagnose(truth, one).verdict
 
 
 def test_no_scale_is_guessed_from_a_single_tube() -> None:
