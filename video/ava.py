@@ -91,7 +91,7 @@ def read_ava(
     person = pd.to_numeric(rows["last"].replace("", "-1"), errors="coerce").to_numpy(np.float64)
     bad = ~((person >= -1) & (person == np.floor(person)) & (person < 2**53))
     refuse(rows, bad, path, "the person must be a whole number, got {last!r:.40}", AvaError)
-    rows["person"] = np.where(person < 0, -1.0 - np.arange(len(rows)), person)
+    rows["person"] = np.where(person < 0, np.arange(len(rows)) - float(len(rows)), person)
     rows = _usable(rows, path, class_names, excluded)
     frames = _frames(rows, path, fps, start)
     boxes, rows, frames = _boxes(rows, path, size, frames)
