@@ -289,6 +289,10 @@ def test_a_zip_as_cvat_offers_it_and_other_encodings_are_read(tmp_path: Path) ->
         out.writestr("labels.txt", "")
     with pytest.raises(CvatError, match=r"a zip with 0 files annotations\.xml"):
         read_cvat(tmp_path / "a")
+    with zipfile.ZipFile(tmp_path / "a", "w", zipfile.ZIP_LZMA) as out:
+        out.writestr("annotations.xml", text)
+    with pytest.raises(CvatError, match="a zip in a compression that CVAT does not use"):
+        read_cvat(tmp_path / "a")
     with pytest.raises(CvatError, match="cannot be read"):
         read_cvat(tmp_path / "missing.xml")
 

@@ -97,6 +97,7 @@ def test_a_folder_holds_a_video_for_each_sequence(tmp_path: Path) -> None:
     assert (a.video, a.tubes) == ("train/a", ())  # nothing in it, but a video
     assert (b.video, len(b.tubes), b.num_frames, b.width, b.height) == ("train/b", 1, 71, 640, 480)
     assert read_mot(tmp_path / "train" / "b")[0].video == "b"
+    assert read_mot(tmp_path / "train" / "b" / "gt")[0].video == "b"
     table = read_mot_detections(tmp_path)
     assert table["video"].unique().tolist() == ["train/b"]
     assert table.attrs["videos"] == {"train/b": {"num_frames": 71, "width": 640, "height": 480}}
@@ -119,7 +120,7 @@ def test_a_list_of_labels_beside_the_file_names_the_classes(tmp_path: Path) -> N
 
 
 def test_boxes_without_area_are_left_out_with_a_warning(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.txt", "1,1,1,1,0,5,1\n2,1,1,1,5,5,1\n")
+    path = write(tmp_path / "a{}.txt", "1,1,1,1,0,5,1\n2,1,1,1,5,5,1\n")
     with pytest.warns(UserWarning, match="1 boxes without area were left out, first line 1"):
         (video,) = read_mot(path)
     assert video.tubes[0].frames.tolist() == [1]
@@ -139,6 +140,7 @@ def test_boxes_without_area_are_left_out_with_a_warning(tmp_path: Path) -> None:
         ("1,1,nan,1,5,5,1\n", "line 1, left: expected a number, got 'nan'"),
         ("1,1,1,1,1e400,5,1\n", "line 1: width must be a finite number"),
         ("1,1,1,1,1e308,5,1\n", "line 1: the numbers of the box are too large"),
+        ("1,1,1,1,5,5,1e300\n", "line 1: conf is too large"),
         ("1,1,1,1,5\n", "line 1: height must be a finite number"),
         ("1,1,1,1,5,5,1\n2,1,1,1,5,5\n", "line 2: conf must be a finite number"),
         ("1,1,1,1,5,5,1,1,1,1,1\n", "line 1: 11 cells, at most 10"),

@@ -89,17 +89,20 @@ def _xml_bytes(path: Path) -> bytes:
                 file.seek(0)
                 return file.read(MAX_BYTES + 1)
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if PurePosixPath(name).name == "annotations.xml"]
-            if len(names) != 1:
-                raise CvatError(f"{path}: a zip with {len(names)} files annotations.xml; a CVAT export has one")
-            with archive.open(names[0]) as inner:
+            files = [file for file in archive.infolist() if PurePosixPath(file.filename).name == "annotations.xml"]
+            if len(files) != 1:
+                raise CvatError(f"{path}: a zip with {len(files)} files annotations.xml; a CVAT export has one")
+            if files[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # others take as much memory as the file says
+                raise CvatError(f"{path}: a zip in a compression that CVAT does not use; pack it anew")
+            with archive.open(files[0]) as inner:
                 return inner.read(MAX_BYTES + 1)
     except OSError as error:
         raise CvatError(f"{path}: cannot be read: {error.strerror or type(error).__name__}") from None
     except CvatError:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, KeyError) as error:
-        # NotImplementedError (another compression) and encryption are RuntimeErrors
+        # encryption is a RuntimeError
         raise CvatError(f"{path}: a damaged or encrypted zip ({type(error).__name__})") from None
 
 

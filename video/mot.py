@@ -90,7 +90,7 @@ def read_mot(
         rows = _read_rows(sequence.path, sequence.may_be_empty)
         flagged = sequence.path.name == "gt.txt" if ground_truth is None else ground_truth
         if flagged:
-            rows = _without(rows, rows["conf"] == 0, f"{sequence.path}: {{}} boxes to be ignored were left out")
+            rows = _without(rows, rows["conf"] == 0, "to be ignored", sequence.path)
         boxes = _boxes(rows, as_published)
         rows, boxes = _with_area(rows, boxes, sequence.path)
         annotations.append(
@@ -160,8 +160,8 @@ def _sequences(path: Path, video: str | None, kind: str) -> Iterator[_Sequence]:
             home = home.parent
         name = video
         if name is None:
-            below = home.relative_to(path) if path.is_dir() and home != path else Path(home.resolve().name)
-            name = below.as_posix()
+            below = home != path and home.is_relative_to(path)
+            name = home.relative_to(path).as_posix() if below else home.resolve().name
         if not is_video_name(name):
             raise MotError(f"{file}: {name[:80]!r} cannot be the name of a video; give another")
         length, width, height = _read_seqinfo(home / "seqinfo.ini") if in_sequence else (None, None, None)
@@ -215,6 +215,8 @@ def _read_rows(path: Path, may_be_empty: bool) -> pd.DataFrame:
         bad = (values != np.floor(values)) | (values < lowest) | (values > highest)
         expected = f"{column} must be a whole number from {lowest}, got {{{column}:.15g}}"
         refuse(rows, bad, path, expected, MotError)
+    # beyond 1e30, sums and products are not single-precision numbers
+    refuse(rows, (rows["conf"].abs() > 1e30).to_numpy(), path, "conf is too large: {conf:.6g}", MotError)
     bad = (rows["width"].to_numpy() < 0) | (rows["height"].to_numpy() < 0)
     refuse(rows, bad, path, "the box is {width:.6g} x {height:.6g} pixels: below 0", MotError)
     return rows
@@ -233,17 +235,17 @@ def corners(places: np.ndarray, as_published: bool) -> np.ndarray:
 
 
 def _with_area(rows: pd.DataFrame, boxes: np.ndarray, path: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    # beyond 1e30, a product of two sides is not a single-precision number
     refuse(rows, ~(np.abs(boxes) < 1e30).all(axis=1), path, "the numbers of the box are too large", MotError)
     empty = (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
-    return _without(rows, empty, f"{path}: {{}} boxes without area were left out"), boxes[~empty]
+    return _without(rows, empty, "without area", path), boxes[~empty]
 
 
-def _without(rows: pd.DataFrame, unwanted: np.ndarray | pd.Series, text: str) -> pd.DataFrame:
+def _without(rows: pd.DataFrame, unwanted: np.ndarray | pd.Series, which: str, path: Path) -> pd.DataFrame:
     """The other rows; a warning says how many were left out and which line is the first."""
     unwanted = np.asarray(unwanted, bool)
     if unwanted.any():
-        warnings.warn(f"{text.format(int(unwanted.sum()))}, first line {rows.index[unwanted][0]}", stacklevel=3)
+        line = rows.index[unwanted][0]
+        warnings.warn(f"{path}: {unwanted.sum()} boxes {which} were left out, first line {line}", stacklevel=3)
     return rows[~unwanted]
 
 
@@ -273,7 +275,6 @@ def _tubes(rows: pd.DataFrame, boxes: np.ndarray, sequence: _Sequence, label: st
     order = np.lexsort((frames, ids))
     starts = np.flatnonzero(np.diff(ids[order], prepend=-2))
     scores = np.where(rows["conf"] == NO_SCORE, np.nan, rows["conf"]).astype(np.float32)
-    refuse(rows, np.isinf(scores), path, "conf is too large", MotError)
     tubes = []
     for start, end in zip(starts, np.append(starts[1:], len(order))):
         some = order[start:end]
