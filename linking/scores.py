@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ import numpy as np
 
 from linking.files import replace_when_whole
 from linking.records import Detections
+from linking.table_checks import one_line
 
 FORMAT = "lgd scored video"
 VERSION = 1
@@ -131,13 +130,17 @@ def _stored(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
             missing = [name for name in names if name not in stored]
             if missing:
                 raise ScoresError(f"{path}: not a score file of this program: no array {missing[0]!r} in it")
-            return {name: stored[name] for name in names}
+            arrays = {name: stored[name] for name in names}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("a member of the archive is no array")
+        return arrays
     except ScoresError:
         raise
     except OSError as error:
         # a directory, a missing file, no permission: strerror says which
         raise ScoresError(f"{path}: cannot be read as scores: {error.strerror or error}") from error
-    except (ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    # A damaged archive breaks NumPy's reading in any way, down to the parser of Python that reads its headers.
+    except Exception as error:
         raise ScoresError(f"{path}: not a whole .npz score file; score the video again") from error
 
 
@@ -149,8 +152,7 @@ def _named(path: Path) -> Iterator[None]:
     except ScoresError:
         raise
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:180]
-        raise ScoresError(f"{path}: not a usable score file: {reason}") from error
+        raise ScoresError(f"{path}: not a usable score file: {one_line(error, 180)}") from error
 
 
 def _about(arrays: dict[str, np.ndarray]) -> dict:

@@ -20,6 +20,11 @@ class TableError(ValueError):
     """A tube table that cannot be used; the text is one line: file, row, column, cause."""
 
 
+def one_line(text: object, longest: int = 120) -> str:
+    """What a file or a library says, fit for a message: on one line, nothing unprintable, not too long."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(text).split()))[:longest]
+
+
 def refuse_unwritable(name: str, column: str, place: str) -> None:
     """TableError for text no file can keep: NUL ends it in C, a lone surrogate (an undecodable file name) is none."""
     if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
@@ -34,7 +39,9 @@ def checked(table: pd.DataFrame, place: Callable[[int], str], name: str) -> pd.D
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
         found = ", ".join(map(str, table.columns[:12]))
-        raise TableError(f"{name}: missing column {missing[0]!r}; expected {','.join(COLUMNS)}, found {found[:100]}")
+        raise TableError(
+            f"{name}: missing column {missing[0]!r}; expected {','.join(COLUMNS)}, found {one_line(found, 100)}"
+        )
     duplicated = table.columns[table.columns.duplicated()]
     if len(duplicated):
         raise TableError(f"{name}: column {duplicated[0]!r} is there twice")

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from linking.table_checks import BOX_COLUMNS, MAX_FRAME, TableError, refuse_unwritable
+from linking.table_checks import BOX_COLUMNS, MAX_FRAME, TableError, one_line, refuse_unwritable
 
 FACTS = ("num_frames", "width", "height")
 
@@ -68,7 +68,7 @@ def loads(text: bytes, name: str) -> tuple[pd.DataFrame, Callable[[int], str]]:
     except json.JSONDecodeError as error:
         raise TableError(f"{name}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from error
     except (ValueError, RecursionError) as error:
-        raise TableError(f"{name}: not usable JSON: {str(error)[:120]}") from error
+        raise TableError(f"{name}: not usable JSON: {one_line(error)}") from error
     if not isinstance(document, dict) or not isinstance(document.get("videos"), list):
         raise TableError(f"{name}: not a tube table in JSON: expected an object with a list 'videos'")
     if document.get("version", 1) != 1:
@@ -82,7 +82,7 @@ def loads(text: bytes, name: str) -> tuple[pd.DataFrame, Callable[[int], str]]:
         if entry["video"] in facts:
             raise TableError(f"{name}, {where}: video {entry['video'][:80]!r} is there twice")
         refuse_unwritable(entry["video"], "video", f"{name}, {where}")
-        facts[entry["video"]] = _facts(entry, f"{name}, {where}")
+        facts[entry["video"]] = facts_of(entry, f"{name}, {where}")
         for kind in ("tubes", "detections"):
             for k, group in enumerate(_list(entry.get(kind, []), f"{name}, {where}.{kind}")):
                 place = f"{where}.{kind}[{k}]"
@@ -174,7 +174,8 @@ def _list(values: Any, where: str) -> list:
     return values
 
 
-def _facts(entry: dict[str, Any], where: str) -> dict[str, int]:
+def facts_of(entry: dict[str, Any], where: str) -> dict[str, int]:
+    """What an entry says of the video itself, other keys left out; TableError unless they are whole numbers."""
     facts = {key: entry[key] for key in FACTS if entry.get(key) is not None}
     for key, value in facts.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:

@@ -28,7 +28,7 @@ import pandas as pd
 from linking import table_json
 from linking.files import replace_when_whole
 from linking.records import Detections, Tube, VideoAnnotation
-from linking.table_checks import BOX_COLUMNS, COLUMNS, TableError, checked, refuse_unwritable
+from linking.table_checks import BOX_COLUMNS, COLUMNS, TableError, checked, one_line, refuse_unwritable
 
 __all__ = [
     "COLUMNS",
@@ -309,8 +309,17 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     _need_pyarrow(path)
     try:
         table = pd.read_parquet(path, engine="pyarrow")
-    except (ValueError, OSError, KeyError) as error:
-        raise TableError(f"{path}: not a Parquet file: {' '.join(str(error).split())[:120]}") from error
+    # A damaged file breaks the reading in any way, down to the names of types in its metadata.
+    except Exception as error:
+        raise TableError(f"{path}: not a Parquet file: {one_line(error)}") from error
+    known = table.attrs.get("videos", {})  # pandas keeps attrs in Parquet; other programs may mean something else
+    if not isinstance(known, dict) or not all(
+        isinstance(name, str) and isinstance(facts, dict) for name, facts in known.items()
+    ):
+        raise TableError(f"{path}: its metadata has an entry 'videos' that does not hold facts by name of video")
+    table.attrs["videos"] = {
+        name: table_json.facts_of(facts, f"{path}, metadata of {name[:80]!r}") for name, facts in known.items()
+    }
     return checked(table, lambda row: f"{path}, row {row + 1}", str(path))
 
 

@@ -5,6 +5,8 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -379,6 +381,27 @@ class TestJsonRefusals:
 
 
 class TestParquet:
+    @pytest.mark.parametrize(
+        ("videos", "text"),
+        [
+            (5, "does not hold facts by name of video"),
+            ({"v": 7}, "does not hold facts by name of video"),
+            ({"v": {"num_frames": "x"}}, "expected a whole number, got 'x'"),
+            ({"v": {"num_frames": -3}}, "expected a whole number, got '-3'"),
+        ],
+    )
+    def test_what_other_programs_say_of_videos_in_parquet_is_checked(self, tmp_path, videos, text):
+        table = table_from_annotations([VideoAnnotation("v", [tube()])])
+        table.attrs = {"videos": videos}
+        table.to_parquet(tmp_path / "t.parquet")
+        assert text in refused(tmp_path / "t.parquet")
+
+    def test_damaged_metadata_of_parquet_is_an_error_of_the_table(self, tmp_path):
+        table = pyarrow.Table.from_pandas(table_from_annotations([VideoAnnotation("v", [tube()])]))
+        metadata = {b"pandas": table.schema.metadata[b"pandas"].replace(b'"str"', b'"sDr"')}
+        pyarrow.parquet.write_table(table.replace_schema_metadata(metadata), tmp_path / "t.parquet")
+        assert "not a Parquet file: data type 'sDr' not understood" in refused(tmp_path / "t.parquet")
+
     def test_a_text_file_is_no_parquet(self, tmp_path):
         (tmp_path / "t.parquet").write_text("video,tube")
         assert "not a Parquet file" in refused(tmp_path / "t.parquet")

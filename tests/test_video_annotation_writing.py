@@ -119,7 +119,8 @@ def test_losses_are_named_one_by_one() -> None:
         "1 videos without a box",
         "which videos are for training and which for testing",
     ]
-    assert losses(whole, "table", Path("a.json")) == ["which videos are for training and which for testing"]
+    for name in ("a.json", "a.parquet"):
+        assert losses(whole, "table", Path(name)) == ["which videos are for training and which for testing"]
     assert losses(truth(), "jhmdb", Path("a.pkl")) == []
 
 

@@ -111,13 +111,13 @@ def losses(annotations: Annotations, kind: str, path: Path) -> list[str]:
         lost.append("scores of tubes: they are read as the mean of their boxes' scores")
     if kind in ("act", "multisports") and (table["score"].isna() & table["tube_score"].notna()).any():
         lost.append("which boxes have no score of their own: they get the score of their tube")
-    sizes_go = kind in ("ava", "act") or detections or (kind == "table" and path.suffix.lower() != ".json")
+    sizes_go = kind in ("ava", "act") or detections or (kind == "table" and path.suffix.lower() == ".csv")
     if sizes_go and any(known.values()):
         lost.append("lengths and sizes of the videos")
     sizes = {(v.get("width"), v.get("height")) for v in (known.get(name, {}) for name in {*known, *table["video"]})}
     if kind == "ucf24" and sizes - {(UCF_WIDTH, UCF_HEIGHT)}:
         lost.append(f"sizes of the videos: readers take all to be {UCF_WIDTH}x{UCF_HEIGHT}")
-    if silent and (kind == "ava" or detections or (kind == "table" and path.suffix.lower() != ".json")):
+    if silent and (kind == "ava" or detections or (kind == "table" and path.suffix.lower() == ".csv")):
         lost.append(f"{silent} videos without a box")
     if kind == "ucf24":
         holes = sum(len(runs(tube)) > 1 for video in annotations.videos for tube in video.tubes)
