@@ -102,12 +102,11 @@ def intervals(
     place = ranks(scores)
     count = len(scores)
     _, label = np.unique(np.array(scores.labels, str), return_inverse=True)
-    of_class = np.eye(label.max() + 1)[label]
     rng = np.random.default_rng(seed)
     found = np.empty((samples, 3))
     for k in range(samples):
         weights = rng.multinomial(count, np.full(count, 1 / count))
-        drawn, right = weights @ of_class, (weights * (place < 1)) @ of_class
+        drawn, right = np.bincount(label, weights), np.bincount(label, weights * (place < 1))
         found[k] = (
             weights @ (place < 1) / count,
             weights @ (place < 5) / count,
