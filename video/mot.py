@@ -2,9 +2,9 @@
 
 The format of the MOT15 to MOT20 benchmarks (Leal-Taixe et al., arXiv 1504.01942; Milan et al., arXiv 1603.00831) and
 of most trackers. Its frames, ids and pixel positions count from 1 (section "Data Format" of TrackEval, the official
-evaluation code), so here x1 = left - 1, x2 = left - 1 + width, and frames are one less. Many programs, CVAT's MOT
-export and detectors among them, count positions from 0 nevertheless: ``as_published`` takes left and top as they
-stand.
+evaluation code; py-motmetrics subtracts 1 too), so here x1 = left - 1, x2 = left - 1 + width, and frames are one less.
+A width is a length, not a last pixel. Many programs, CVAT's MOT export and detectors among them, count positions from
+0 nevertheless: ``as_published`` takes left and top as they stand.
 
 Files lie as ``SEQUENCE/gt/gt.txt`` (ground truth), ``SEQUENCE/det/det.txt`` (boxes with id -1), with length and
 size in ``SEQUENCE/seqinfo.ini``, or as ``SEQUENCE.txt`` (results of a tracker). In ground truth the column conf is a
