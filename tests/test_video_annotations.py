@@ -1,5 +1,6 @@
 """One way in for all formats: what a file holds decides, not its name."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -137,7 +138,7 @@ def test_boxes_of_frames_need_to_be_told_their_pixels(tmp_path: Path) -> None:
         read = read_annotations(path, kind=kind, options=options)
         assert read.has_loose_boxes
         assert read.table["x2"].tolist() == [right]
-        with pytest.raises(TableError, match="detections of single frames"):
+        with pytest.raises(TableError, match=r"frame_detections\.pkl: row 1, .* detections of single frames"):
             read.videos  # noqa: B018
 
 
@@ -213,6 +214,12 @@ def test_empty_and_mixed_folders_and_unknown_kinds(tmp_path: Path) -> None:
     assert read_annotations(tmp_path, kind="table").kind == "table"
     with pytest.raises(AnnotationError, match="known are table"):
         read_annotations(tmp_path, kind="coco")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(AnnotationError, match="neither a file nor a folder"):
+        read_annotations(tmp_path / "pipe.csv", kind="table")
 
 
 def test_a_table_may_hold_tubes_and_loose_boxes(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from linking.records import VideoAnnotation
-from linking.tables import annotations_from_table, read_tubes, table_from_annotations
+from linking.tables import TableError, annotations_from_table, read_tubes, table_from_annotations
 from video.act_pickles import parse_act, read_act, video_of_act_file
 from video.annotation_kinds import (
     KINDS,
@@ -95,13 +95,18 @@ class Annotations:
     """The dataset's classes in its order; None where the format has only the labels that occur."""
     splits: tuple[Split, ...] = ()
     """Training and test videos, split 1 first, where the format knows them."""
+    name: str = "annotation"
+    """The file or folder, for messages."""
 
     @cached_property
     def videos(self) -> tuple[VideoAnnotation, ...]:
         """The tubes of every video, sorted by name; TableError where boxes belong to no tube."""
-        if isinstance(self.content, pd.DataFrame):
+        if not isinstance(self.content, pd.DataFrame):
+            return self.content
+        try:
             return tuple(annotations_from_table(self.content))
-        return self.content
+        except TableError as error:
+            raise TableError(f"{self.name}: {error}") from None
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -127,8 +132,12 @@ def read_annotations(
     if kind is not None and kind not in KINDS:
         raise AnnotationError(f"unknown kind {kind[:40]!r}; known are {', '.join(KINDS)}")
     if path.is_dir():
-        return _read_folder(path, kind or kind_of_folder(path), options)
-    return _read_file(path, kind or kind_of_file(path), options)
+        read = _read_folder(path, kind or kind_of_folder(path), options)
+    elif path.exists() and not path.is_file():
+        raise AnnotationError(f"{path}: neither a file nor a folder; annotation cannot come from a pipe or a device")
+    else:
+        read = _read_file(path, kind or kind_of_file(path), options)
+    return replace(read, name=str(path))
 
 
 def _read_folder(folder: Path, kind: str, options: FormatOptions) -> Annotations:
@@ -162,7 +171,7 @@ def joined(parts: Sequence[tuple[Annotations, Path]]) -> Annotations:
         name: known for part, _ in parts for name, known in part.table.attrs.get("videos", {}).items()
     }
     same_classes = all(part.class_names == parts[0][0].class_names for part, _ in parts)
-    return Annotations(kinds[0], table, parts[0][0].class_names if same_classes else None)
+    return Annotations(kinds[0], table, parts[0][0].class_names if same_classes else None, name=str(parts[0][1]))
 
 
 def _read_file(path: Path, kind: str | None, options: FormatOptions) -> Annotations:
