@@ -12,15 +12,17 @@ from torch import Tensor, nn
 class TwoPathHead(nn.Module):
     """One fully connected layer on the mean of the local map, another on the global vector.
 
-    ``forward(local (B, C, T, H, W), global_ (B, C))`` gives two (B, num_classes) tensors of logits.
-    ``dropout`` is the share of features zeroed before each layer in training.
+    ``forward(local (B, C, T, H, W), global_ (B, C'))`` gives two (B, num_classes) tensors of logits.
+    ``dropout`` is the share of features zeroed before each layer in training; ``global_channels`` is C', None for C.
     """
 
-    def __init__(self, channels: int, num_classes: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, channels: int, num_classes: int, dropout: float = 0.0, *, global_channels: int | None = None
+    ) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.local = nn.Linear(channels, num_classes)
-        self.global_ = nn.Linear(channels, num_classes)
+        self.global_ = nn.Linear(channels if global_channels is None else global_channels, num_classes)
 
     def forward(self, local: Tensor, global_: Tensor) -> tuple[Tensor, Tensor]:
         pooled = local.mean(dim=(2, 3, 4))  # P(x_L)

@@ -38,7 +38,7 @@ def identity_temporal_(net: nn.Module) -> None:
     zero."""
     for module in net.modules():
         if isinstance(module, TemporalConv):
-            nn.init.dirac_(module.weight)
+            nn.init.dirac_(module.weight, groups=module.groups)
 
 
 def zero_diffusion_(net: nn.Module) -> None:

@@ -164,10 +164,13 @@ class Stem(nn.Module):
 
 
 class TemporalConv(nn.Conv2d):
-    """3x1x1 convolution along time, zero padded: on frames (B*T, C, H, W) of B clips."""
+    """3x1x1 convolution along time, zero padded: on frames (B*T, C, H, W) of B clips.
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, (3, 1), padding=(1, 0), bias=False)
+    ``groups=channels`` is depthwise.
+    """
+
+    def __init__(self, channels: int, groups: int = 1) -> None:
+        super().__init__(channels, channels, (3, 1), padding=(1, 0), groups=groups, bias=False)
 
     def forward(self, frames: Tensor, num_clips: int) -> Tensor:  # type: ignore[override]
         height = frames.shape[2]
