@@ -19,12 +19,19 @@ import pandas as pd
 from eval.average_precision import average_precision
 from eval.boxes import FrameBoxes, boxes_of_annotations, boxes_of_table
 from eval.errors import EvaluationError
-from eval.inputs import class_list, detected_in_annotations, detected_in_table, frame_warnings, video_index
+from eval.inputs import (
+    class_list,
+    detected_in_annotations,
+    detected_in_table,
+    table_warnings,
+    tube_warnings,
+    video_index,
+)
 from eval.matching import Pairs, claim, passes
 from eval.protocols import FrameProtocol, frame_protocol
 from eval.results import MapResult
 from eval.thresholds import parse_ious
-from eval.tubes import protocol_box_iou
+from eval.tubes import protocol_box_iou, tube_set
 from linking.records import VideoAnnotation
 
 _CHUNK = 2**17
@@ -54,9 +61,10 @@ def frame_map(
     classes, label_warnings = class_list(ground_truth, seen, class_names)
     if is_table:
         found = boxes_of_table(detections, index, classes, scored=True)
+        warnings += table_warnings(ground_truth, index, detections, found.scores)
     else:
         found = boxes_of_annotations(detections, index, classes)
-        warnings += frame_warnings(ground_truth, detections)
+        warnings += tube_warnings(ground_truth, index, tube_set(detections, index, classes))
     if np.isnan(found.scores).any():
         raise EvaluationError("a detected box has neither a score of its own nor one of its tube")
     truth = boxes_of_annotations(ground_truth, index, classes)

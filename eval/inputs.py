@@ -6,7 +6,7 @@ A silent mismatch of names is the commonest cause of a wrong number, so it is an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from eval.errors import EvaluationError
+from eval.tubes import TubeSet, tube_set
 from linking.records import VideoAnnotation
 
 
@@ -124,10 +125,10 @@ def respelled(unknown: Sequence[str], known: Sequence[str]) -> tuple[str, dict[s
 def matching_names(unknown: Sequence[str], known: Sequence[str]) -> str:
     """How most of the unknown names could be meant: ``'a.avi' and 'a' agree without suffix (12 of 12 names do)``.
 
-    Empty where no way of spelling makes at least half of them known.
+    Empty where no way of spelling makes half of them known, or means more than half of the known ones.
     """
     way, pairs = respelled(unknown, known)
-    if not pairs or len(pairs) < len(unknown) / 2:
+    if not pairs or (len(pairs) < len(unknown) / 2 and len(pairs) <= len(known) / 2):
         return ""
     name = min(pairs)
     return f"{name[:70]!r} and {pairs[name][:70]!r} agree {way} ({len(pairs)} of {len(unknown)} names do)"
@@ -149,22 +150,85 @@ def check_scores(detections: Sequence[VideoAnnotation]) -> None:
                 )
 
 
-def frame_warnings(ground_truth: Sequence[VideoAnnotation], detections: Sequence[VideoAnnotation]) -> list[str]:
-    """A warning where detections lie beyond the last frame that the ground truth knows of."""
-    length = {a.video: a.num_frames for a in ground_truth if a.num_frames is not None}
-    late = [
-        (annotation.video, tube)
-        for annotation in detections
-        if annotation.video in length
-        for tube in annotation.tubes
-        if tube.frames[-1] >= length[annotation.video]
-    ]
-    if not late:
+def tube_warnings(ground_truth: Sequence[VideoAnnotation], index: Mapping[str, int], found: TubeSet) -> list[str]:
+    """What looks mistaken in tubes taken by themselves: frames beyond the video, true boxes beyond the picture, holes,
+    scores that rank nothing. ``index``: of the videos, as in ``found``, the detected tubes."""
+    truth = tube_set(ground_truth, index, ())
+    names = list(index)
+    length = _lengths(ground_truth, index)
+    warnings = []
+    for side, tubes in (("true", truth), ("detected", found)):
+        late = np.flatnonzero(tubes.last >= length[tubes.video])
+        if len(late):
+            tube, video = tubes.tubes[late[0]], int(tubes.video[late[0]])
+            warnings.append(
+                f"{len(late)} {side} tubes end after the last frame of their video: {names[video][:70]!r} tube"
+                f" {tube.id} has frame {tube.end_frame - 1}, the last is {length[video] - 1:.0f} counted from 0"
+            )
+    warnings += _outside(ground_truth)
+    missing = found.last - found.first + 1 - found.count
+    holed = np.flatnonzero(missing)
+    # where only some frames are annotated, a frame that both sides lack costs nothing
+    if len(holed) and (truth.last - truth.first + 1 == truth.count).all():
+        at = holed[0]
+        warnings.append(
+            f"{len(holed)} of {len(found)} detected tubes have holes, and a missing frame is a miss:"
+            f" {names[int(found.video[at])][:70]!r} tube {found.tubes[at].id} lacks {missing[at]} of"
+            f" {missing[at] + found.count[at]} frames"
+        )
+    return warnings + score_warnings(found.score, "tubes")
+
+
+def table_warnings(
+    ground_truth: Sequence[VideoAnnotation], index: Mapping[str, int], table: pd.DataFrame, scores: np.ndarray
+) -> list[str]:
+    """The same for boxes of a table that need not be in tubes; ``scores``: those that they are ranked by."""
+    codes, names = pd.factorize(table["video"])
+    length = np.append(_lengths(ground_truth, index), np.inf)
+    of_name = length[[index.get(name, -1) for name in names]]
+    late = np.flatnonzero(table["frame"].to_numpy() >= of_name[codes])
+    warnings = []
+    if len(late):
+        row = table.iloc[int(late[0])]
+        warnings.append(
+            f"{len(late)} detected boxes lie after the last frame of their video: {str(row['video'])[:70]!r} frame"
+            f" {row['frame']}, the last is {of_name[codes[late[0]]] - 1:.0f} counted from 0"
+        )
+    return warnings + score_warnings(scores, "boxes")
+
+
+def score_warnings(scores: np.ndarray, things: str) -> list[str]:
+    """A warning where scores rank nothing because all are the same."""
+    if len(scores) < 2 or (scores != scores[0]).any():
         return []
-    video, tube = late[0]
+    return [f"all {len(scores)} detected {things} have the score {scores[0]:g}, so their order, by name, is arbitrary"]
+
+
+def _lengths(ground_truth: Sequence[VideoAnnotation], index: Mapping[str, int]) -> np.ndarray:
+    """(videos,) number of frames, infinite where unknown."""
+    length = np.full(len(index), np.inf)
+    for annotation in ground_truth:
+        if annotation.num_frames is not None:
+            length[index[annotation.video]] = annotation.num_frames
+    return length
+
+
+def _outside(annotations: Sequence[VideoAnnotation]) -> list[str]:
+    """True boxes beyond the picture, by more than the pixel that inclusive and continuous corners differ in."""
+    beyond = [
+        (annotation, tube)
+        for annotation in annotations
+        if annotation.width and annotation.height
+        for tube in annotation.tubes
+        if (tube.boxes[:, 2:] > (annotation.width + 1, annotation.height + 1)).any() or tube.boxes.min() < -1
+    ]
+    if not beyond:
+        return []
+    annotation, tube = beyond[0]
+    corners = " ".join(f"{value:g}" for value in (*tube.boxes[:, :2].min(axis=0), *tube.boxes[:, 2:].max(axis=0)))
     return [
-        f"{len(late)} detected tubes end after the last frame of their video: {video[:70]!r} tube {tube.id} has frame"
-        f" {tube.end_frame - 1}, the last is {length[video] - 1} counted from 0"
+        f"{len(beyond)} true tubes leave the picture: {annotation.video[:70]!r} tube {tube.id} spans {corners},"
+        f" the picture is {annotation.width} x {annotation.height}"
     ]
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eval.average_precision import average_precision
-from eval.inputs import check_scores, class_list, detected_in_annotations, frame_warnings, video_index
+from eval.inputs import check_scores, class_list, detected_in_annotations, tube_warnings, video_index
 from eval.matching import claim
 from eval.protocols import VideoProtocol, video_protocol
 from eval.results import MapResult
@@ -79,10 +79,10 @@ def judge_tubes(
     index, warnings = video_index(ground_truth, seen, ignore_unknown_videos)
     classes, label_warnings = class_list(ground_truth, seen, class_names)
     check_scores(detections)
-    warnings += label_warnings + frame_warnings(ground_truth, detections)
 
     truth = tube_set(ground_truth, index, classes)
     found = tube_set(detections, index, classes)
+    warnings += label_warnings + tube_warnings(ground_truth, index, found)
     found = found.select(np.flatnonzero(found.label >= 0))
     found = found.select(keep_after_nms(found, rules))
     order = ranked(found, rules)
