@@ -37,7 +37,7 @@ def read_video(path: str | os.PathLike[str], *, size: tuple[int, int] | None = N
     with open_video(path) as source:
         if source.is_live:
             raise VideoError(f"{source.name}: a live source has no end; it cannot be read as a whole")
-        return np.stack([_resize(frame, size) for frame in source])
+        return np.stack([resize_frame(frame, size) for frame in source])
 
 
 def size_with_short_side(height: int, width: int, short_side: int) -> tuple[int, int]:
@@ -129,7 +129,7 @@ class ClipReader:
         with open_video(self.path, max_pixels=self.max_pixels) as source:
             if isinstance(source, PictureFolder):
                 return {
-                    index: _resize(read_picture(source.paths[index], max_pixels=self.max_pixels), size)
+                    index: resize_frame(read_picture(source.paths[index], max_pixels=self.max_pixels), size)
                     for index in wanted
                 }
             assert isinstance(source, ContainerSource)
@@ -159,7 +159,7 @@ class ClipReader:
             for frame in islice(decoded, target - position + _MAX_DETOUR):
                 if frame.pts == times[target]:
                     if _checksum(frame) == self.index.checksums[target]:
-                        found[target] = _resize(source.upright(frame), size)
+                        found[target] = resize_frame(source.upright(frame), size)
                     break
             if target not in found:
                 return None
@@ -173,7 +173,7 @@ class ClipReader:
             needed = set(wanted)
             for index, frame in enumerate(source.decoded()):
                 if index in needed:
-                    found[index] = _resize(source.upright(frame), size)
+                    found[index] = resize_frame(source.upright(frame), size)
                 if index == wanted[-1]:
                     break
         if len(found) < len(wanted):
@@ -213,8 +213,8 @@ def _checksum(frame: av.VideoFrame) -> int:
     return zlib.crc32(lines.tobytes())
 
 
-def _resize(frame: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """Bilinear with antialiasing; ``size`` is (height, width)."""
+def resize_frame(frame: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """A (H, W, 3) or (H, W) uint8 picture in another ``size`` (height, width): bilinear with antialiasing."""
     if size is None or frame.shape[:2] == tuple(size):
         return frame
     height, width = size
