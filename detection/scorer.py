@@ -19,6 +19,7 @@ from torchvision.ops import roi_align
 from recognition.lgd3d import LGD3D, SPATIAL_STRIDE, LGD3DConfig
 from recognition.model_files import ModelFile, ModelFileError, load_model, load_state_
 from recognition.preprocessing import Preprocessing
+from video.flow import FlowSettings
 
 KIND = "action-scorer"
 """What model files of scorers say they are."""
@@ -44,8 +45,13 @@ class ScorerConfig:
     """False: softmax over the classes and background. True: an independent sigmoid a class."""
     dropout: float = 0.5
     """Before both classifiers, as in the authors' public LGD code."""
+    flow: FlowSettings | None = None
+    """The optical flow that clips are made of (section 5.2: two-direction TV-L1), computed from frames of the size that
+    its ``short_side`` says; None: RGB frames."""
 
     def __post_init__(self) -> None:
+        if (self.flow is None) != (self.backbone.input == "rgb"):
+            raise ValueError(f"flow = {self.flow} does not go with a backbone for {self.backbone.input!r}")
         if self.num_classes < 1:
             raise ValueError(f"num_classes must be 1 or more, got {self.num_classes}")
         if self.temporal not in ("mean", "own"):
@@ -57,7 +63,14 @@ class ScorerConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ScorerConfig:
-        return cls(**{**values, "backbone": LGD3DConfig.from_dict(values["backbone"])})
+        flow = values.get("flow")
+        return cls(
+            **{
+                **values,
+                "backbone": LGD3DConfig.from_dict(values["backbone"]),
+                "flow": None if flow is None else FlowSettings.from_dict(flow),
+            }
+        )
 
 
 class ActionScorer(nn.Module):
@@ -85,7 +98,7 @@ class ActionScorer(nn.Module):
         """Region and clip logits.
 
         Args:
-            clips: (B, 3, T, H, W) float, normalised.
+            clips: (B, 3, T, H, W) float, normalised; two channels for flow.
             regions: per clip (n, 5) float: frame within the clip, then x1 y1 x2 y2 in pixels of the clip.
 
         Returns:

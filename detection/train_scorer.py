@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from detection.scorer import ActionScorer, ScorerConfig
 from detection.training_clips import ClipConfig, TrainingClips, collate
 from linking.files import replace_when_whole
+from recognition.clip_sampling import FLOW_PREPROCESSING
 from recognition.initialise import imagenet_weights, load_imagenet_, xavier_caffe_
 from recognition.optimise import build_optimizer, cosine_rate
 from recognition.preprocessing import Preprocessing, normalise_clips
@@ -78,6 +79,11 @@ def build_scorer(
     return network
 
 
+def preprocessing_of(config: ScorerConfig) -> Preprocessing:
+    """How clips are normalised: RGB as torchvision's ImageNet weights want it, flow around no motion."""
+    return Preprocessing() if config.flow is None else FLOW_PREPROCESSING
+
+
 def train_scorer(
     network: ActionScorer,
     dataset: Dataset,
@@ -87,6 +93,7 @@ def train_scorer(
     device: str = "cpu",
     resume: bool = False,
     proposals: Mapping[str, dict[int, np.ndarray]] | None = None,
+    flow_folder: Path | None = None,
     workers: int = 0,
     max_minutes: float | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
@@ -100,6 +107,7 @@ def train_scorer(
         resume: go on from ``output/state.pt``; on a CPU the result is bit for bit that of a run that was never
             interrupted.
         proposals: video -> frame -> boxes of the proposal network, to take regions from as well.
+        flow_folder: for a network of flow, the folder that tools/extract_flow.py wrote; without it flow is computed.
         workers: processes that prepare clips; 0 prepares them in this one.
         max_minutes: no epoch but the first starts after this time; the schedule does not change.
         on_epoch: called with each line of the log.
@@ -107,7 +115,13 @@ def train_scorer(
     network.to(device)
     torch.manual_seed(config.seed)
     clips = TrainingClips(
-        dataset, config.clips, seed=config.seed, clips_per_video=config.clips_per_video, proposals=proposals
+        dataset,
+        config.clips,
+        seed=config.seed,
+        clips_per_video=config.clips_per_video,
+        proposals=proposals,
+        flow=network.config.flow,
+        flow_folder=flow_folder,
     )
     steps_per_epoch = max(1, len(clips) // config.batch_clips)
     optimizer = build_optimizer(
@@ -129,7 +143,7 @@ def train_scorer(
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         first_epoch, log = state["epoch"], state["log"]
-    preprocessing = Preprocessing()
+    preprocessing = preprocessing_of(network.config)
     started = time.monotonic()
     for epoch in range(first_epoch, config.epochs):
         late = max_minutes is not None and time.monotonic() - started > max_minutes * 60

@@ -20,6 +20,8 @@ from linking.tables import read_tubes
 from recognition.clip_views import change_colour
 from video.clips import read_video
 from video.datasets import Dataset, LabelledVideo, resized_annotation
+from video.flow import FlowSettings, flip
+from video.flow_cache import flow_path, open_flow
 from video.frames import open_video
 
 CACHE_MARGIN = 1.2
@@ -62,7 +64,7 @@ class ClipSample:
     """One training clip and its regions."""
 
     clip: Tensor
-    """(T, H, W, 3) uint8."""
+    """(T, H, W, 3) uint8, or 2 channels of flow."""
     regions: Tensor
     """(n, 5) float32: frame within the clip, x1 y1 x2 y2 in pixels of the clip."""
     labels: Tensor
@@ -85,11 +87,15 @@ class TrainingClips(TorchDataset[ClipSample]):
         seed: int,
         clips_per_video: int = 1,
         proposals: Mapping[str, dict[int, np.ndarray]] | None = None,
+        flow: FlowSettings | None = None,
+        flow_folder: Path | None = None,
         cache_gigabytes: float = 4.0,
     ) -> None:
+        """With ``flow``, clips are flow pictures instead of frames, read from ``flow_folder`` or else computed."""
         self.dataset, self.config, self.seed = dataset, config, seed
         self.clips_per_video = clips_per_video
         self.proposals = proposals or {}
+        self.flow, self.flow_folder = flow, flow_folder
         self.class_index = {name: index for index, name in enumerate(dataset.class_names)}
         self.epoch = 0
         self._cache: dict[int, tuple[np.ndarray, tuple[int, int]]] = {}
@@ -114,14 +120,21 @@ class TrainingClips(TorchDataset[ClipSample]):
         )
 
     def _video(self, number: int) -> tuple[np.ndarray, tuple[int, int]]:
-        """(T, h, w, 3) uint8 frames at cache size, and the (height, width) of the original."""
+        """(T, h, w, channels) uint8 frames or flow at cache size, and the (height, width) of the original."""
         if number in self._cache:
             return self._cache[number]
-        path = self.dataset.videos[number].path
-        with open_video(path) as source:
+        item = self.dataset.videos[number]
+        with open_video(item.path) as source:
             size = (source.height, source.width)
         short = round(min(self.config.height, self.config.width) * CACHE_MARGIN)
-        entry = read_video(path, size=network_size(*size, min(short, min(size)))), size
+        cache_size = network_size(*size, min(short, min(size)))
+        if self.flow is None:
+            frames = read_video(item.path, size=cache_size)
+        else:
+            cached = None if self.flow_folder is None else flow_path(self.flow_folder, item.annotation.video)
+            flow = open_flow(item.path, self.flow, cached=cached)
+            frames = flow.read(range(flow.num_frames), size=cache_size)
+        entry = frames, size
         if entry[0].nbytes <= self._cache_bytes_left:
             self._cache_bytes_left -= entry[0].nbytes
             self._cache[number] = entry
@@ -137,7 +150,8 @@ def cut_clip(
     rng: np.random.Generator,
     proposals: dict[int, np.ndarray] | None = None,
 ) -> ClipSample:
-    """One random clip of ``video`` ((T, h, w, 3) uint8, a scaled copy of a video of ``size`` = (height, width))."""
+    """One random clip of ``video``, (T, h, w, 3) uint8 RGB or (T, h, w, 2) uint8 flow, a scaled copy of a video of
+    ``size`` = (height, width)."""
     annotation = item.annotation
     if annotation.width is not None:
         annotation = resized_annotation(annotation, size[1], size[0])
@@ -162,10 +176,12 @@ def cut_clip(
     boxes = (boxes - [x1, y1, x1, y1]) * scale
     visible = _visible_share(boxes, config) >= 0.5
     boxes, labels, where = boxes[visible], labels[visible], where[visible]
+    is_flow = clip.shape[-1] == 2
     if rng.random() < config.augment.flip:
-        clip = clip.flip(2)
+        clip = torch.from_numpy(flip(clip.numpy())) if is_flow else clip.flip(2)
         boxes = np.stack([config.width - boxes[:, 2], boxes[:, 1], config.width - boxes[:, 0], boxes[:, 3]], axis=1)
-    clip = change_colour(clip, config.augment.colour, rng)
+    if not is_flow:
+        clip = change_colour(clip, config.augment.colour, rng)
     boxes = np.clip(boxes, 0, [config.width, config.height] * 2)
     position = np.searchsorted(frames, where)
     target = np.zeros(len(class_index), np.float32)
@@ -189,7 +205,7 @@ def proposals_of_table(path: str | Path) -> dict[str, dict[int, np.ndarray]]:
 
 
 def collate(samples: list[ClipSample]) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
-    """(B, T, H, W, 3) uint8 clips, regions a clip, all region labels, (B, classes) clip targets."""
+    """(B, T, H, W, channels) uint8 clips, regions a clip, all region labels, (B, classes) clip targets."""
     return (
         torch.stack([sample.clip for sample in samples]),
         [sample.regions for sample in samples],
@@ -227,7 +243,7 @@ def _crop_and_resize(
     size: tuple[int, int],
     config: ClipConfig,
 ) -> Tensor:
-    """(T, H, W, 3) uint8: the crop, given in pixels of the original, of these frames."""
+    """(T, H, W, channels) uint8: the crop, given in pixels of the original, of these frames."""
     rows, columns = video.shape[1] / size[0], video.shape[2] / size[1]
     x1, x2 = round(crop[0] * columns), max(round(crop[2] * columns), round(crop[0] * columns) + 2)
     y1, y2 = round(crop[1] * rows), max(round(crop[3] * rows), round(crop[1] * rows) + 2)

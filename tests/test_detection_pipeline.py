@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from detection.clip_scores import ClipScores
 from detection.pipeline import PipelineConfig, Timings, score_video
 from detection.scorer import ActionScorer, LoadedScorer, ScorerConfig
 from linking.records import Detections
@@ -173,16 +174,14 @@ def test_it_can_be_stopped_between_two_frames(scorer: LoadedScorer) -> None:
 
 
 def test_frames_are_let_go_as_soon_as_no_clip_needs_them(scorer: LoadedScorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    import detection.pipeline as pipeline
-
     held = []
-    original = pipeline._Scores.add_frame
+    original = ClipScores.add_frame
 
-    def watch(self: pipeline._Scores, small: np.ndarray) -> None:
-        original(self, small)
+    def watch(self: ClipScores, frame: np.ndarray) -> None:
+        original(self, frame)
         held.append(len(self.frames))
 
-    monkeypatch.setattr(pipeline._Scores, "add_frame", watch)
+    monkeypatch.setattr(ClipScores, "add_frame", watch)
     run(scorer, pictures(120), replace(CONFIG, proposal_stride=4, batch_frames=2))
     assert max(held) <= 8 + 4 + 2 * 4  # a clip, its stride, and the frames that wait for their proposals
 

@@ -20,6 +20,9 @@ from recognition.preprocessing import Preprocessing
 from recognition.training_state import TrainingStateError
 from tests.squares import square_videos
 from video.datasets import Dataset
+from video.flow import FlowError, FlowSettings
+from video.flow_cache import flow_path, write_flow
+from video.tvl1 import TVL1Config
 
 SCORER = ScorerConfig(
     num_classes=2,
@@ -95,6 +98,33 @@ def test_multi_label_asks_every_class_by_itself() -> None:
     logits = torch.tensor([[100.0, -100.0], [-100.0, -100.0]])
     region, _ = scorer_loss(network, logits, torch.zeros(1, 2), torch.tensor([0, 2]), torch.zeros(1, 2), TRAIN)
     assert region.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_flow_clips_are_read_from_the_folder_and_mirrored_with_their_motion(dataset: Dataset, tmp_path: Path) -> None:
+    """Squares that move right or down: flow says so, and a mirrored clip says left instead of right."""
+    flow = FlowSettings(short_side=48, bound=8, tvl1=TVL1Config(scales=3, scale_step=0.5, warps=3, epsilon=0.05))
+    for item in dataset.videos[:2]:
+        write_flow(item.path, flow_path(tmp_path, item.annotation.video), flow)
+    seen = {}
+    for mirrored in (0.0, 1.0):
+        augment = AugmentConfig(min_crop=1.0, aspect=0.0, flip=mirrored, colour=0.9)
+        clips = TrainingClips(
+            dataset, replace(CLIPS, augment=augment, positive=1.0), seed=0, flow=flow, flow_folder=tmp_path
+        )
+        for index in (0, 1):
+            sample = clips[index]
+            assert sample.clip.shape == (8, 48, 64, 2)
+            frame, x1, y1, x2, y2 = (round(v) for v in sample.regions[0].tolist())
+            inside = sample.clip[frame, y1 + 2 : y2 - 2, x1 + 2 : x2 - 2].float() - 128
+            seen[mirrored, dataset.videos[index].annotation.tubes[0].label] = inside.mean(dim=(0, 1)).tolist()
+    ways = {label for _, label in seen}
+    for label in ways:
+        (x, y), (x_mirrored, y_mirrored) = seen[0.0, label], seen[1.0, label]
+        assert x_mirrored == pytest.approx(-x - 1, abs=1.5)  # 255 - v: no motion, 128, becomes 127
+        assert y_mirrored == pytest.approx(y, abs=1.5)
+    assert max(abs(value) for pair in seen.values() for value in pair) > 5  # something moves
+    with pytest.raises(FlowError, match="extract_flow"):
+        TrainingClips(dataset, CLIPS, seed=0, flow=flow, flow_folder=tmp_path)[5]
 
 
 def test_it_learns_to_tell_two_motions_apart(dataset: Dataset, tmp_path: Path) -> None:

@@ -107,8 +107,8 @@ def test_a_run_leaves_tubes_video_plot_scores_and_a_record(run: Run, files: Path
     record = json.loads((folder / "run.json").read_text())
     assert len(record["videos"][0]["tubes"]) == len(annotation.tubes)
     assert record["videos"][0]["num_frames"] == FRAMES
-    assert record["weights"]["file"] == "scorer.safetensors"
-    assert len(record["weights"]["sha256"]) == 64
+    (weights,) = record["weights"]
+    assert (weights["file"], weights["stream"], len(weights["sha256"])) == ("scorer.safetensors", "rgb", 64)
     assert len(record["proposals"]["sha256"]) == 64
     assert record["settings"]["pipeline"]["proposal_stride"] == 4
     assert len(read_video(folder / "squares.annotated.mp4")) == FRAMES

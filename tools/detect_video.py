@@ -3,6 +3,7 @@
     python tools/detect_video.py my.mp4
     python tools/detect_video.py a.mp4 b.avi frames/ --output results --labels wave,clap
     python tools/detect_video.py my.mp4 --proposals boxes.csv
+    python tools/detect_video.py my.mp4 --streams rgb,flow
     python tools/detect_video.py 0 --max-frames 500
     python tools/detect_video.py --dataset data/jhmdb --fold 0/5 --no-video --score-threshold 0.001
 
@@ -11,6 +12,7 @@ writes  OUTPUT/tubes.csv, tubes.json     every tube: a row a box; the nested vie
         OUTPUT/NAME.annotated.mp4        the video with its tubes, one colour an actor
         OUTPUT/NAME.tubes.png            the tubes in x, y and time
         OUTPUT/NAME.scores.npz           all scored boxes, to link again with tools/link_tubes.py
+        OUTPUT/report.html               a page to look at: videos, timeline of the tubes, scores, what made them
         OUTPUT/run.json                  what made the results: inputs, weights, settings, timings
         OUTPUT/ground_truth.csv          with --dataset: its annotation of these videos, for evaluate_tubes.py
 prints  a table of who does what and when
@@ -28,16 +30,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from detection.detect import DetectedVideo
     from detection.inputs import Input
     from detection.proposals import Proposer
+    from linking.actors import Actor
+    from video.thumbnails import Thumbnails
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", nargs="*", metavar="VIDEO", help="file, folder of pictures, camera number or URL")
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="folder of the results (default outputs)")
-    parser.add_argument("--weights", type=Path, help="scorer file (default: the bundled one)")
+    parser.add_argument(
+        "--streams", metavar="NAMES", help="bundled scorers to use: rgb, flow, or rgb,flow (both, averaged)"
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="scorer file instead; give it twice for two streams, which are averaged",
+    )
     parser.add_argument(
         "--proposals",
         default="bundled",
@@ -48,7 +63,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--labels", help="only these classes, with commas between them")
     parser.add_argument("--score-threshold", type=float, help="lowest score of a tube that is kept (default 0.1)")
     parser.add_argument("--no-trim", action="store_true", help="do not cut tubes in time")
-    parser.add_argument("--no-video", action="store_true", help="no annotated video and no tube plot")
+    parser.add_argument(
+        "--no-video", action="store_true", help="no annotated video, no tube plot, no pictures in the report"
+    )
+    parser.add_argument("--no-report", action="store_true", help="no report.html")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--proposal-stride", type=int, metavar="K", help="proposals on every K-th frame (default 4)")
     parser.add_argument("--clip-stride", type=int, metavar="S", help="one clip scores S frames (default 8)")
@@ -62,6 +80,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     group.add_argument("--part", choices=("train", "test", "all"), help="default: test, or train with --fold")
     group.add_argument("--fold", metavar="I/N", help="only the validation videos of fold I of N")
     args = parser.parse_args(argv)
+    if args.weights and args.streams:
+        parser.error("--streams chooses among the bundled scorers; files of one's own say their stream themselves")
     if bool(args.videos) == bool(args.dataset):
         parser.error("give videos or --dataset")
     return args
@@ -86,13 +106,16 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
-    from detection.detect import BUNDLED_SCORER, DetectConfig, boxes_of_table, detect_video
+    from detection.detect import DetectConfig, boxes_of_table, bundled_scorers, detect_video
     from detection.proposals import TABLE_SUFFIXES, open_proposer
+    from detection.report_lanes import lanes_of
     from detection.results import DoneVideo, ResultFiles, done_video, print_summary, print_timings
     from detection.scorer import load_scorer
+    from linking.actors import group_by_actor
     from linking.scores import write_scores
     from linking.settings import read_settings, with_settings
     from recognition.memory import reuse_large_blocks
+    from video.thumbnails import thumbnails_for
 
     reuse_large_blocks()
     from_table = args.proposals.endswith(TABLE_SUFFIXES)
@@ -103,15 +126,16 @@ def run(args: argparse.Namespace) -> int:
     elif device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"--device {device}: no usable CUDA device here; use --device cpu")
     inputs = _inputs(args)
-    scorer = load_scorer(args.weights or BUNDLED_SCORER, device)
+    scorers = [load_scorer(path, device) for path in args.weights or bundled_scorers(args.streams)]
+    class_names = scorers[0].class_names
     labels = [label.strip() for label in args.labels.split(",")] if args.labels else None
-    if unknown := [label for label in labels or () if label not in scorer.class_names]:
-        raise ValueError(f"--labels: unknown {unknown[0]!r}; the weights know {', '.join(scorer.class_names)}")
+    if unknown := [label for label in labels or () if label not in class_names]:
+        raise ValueError(f"--labels: unknown {unknown[0]!r}; the weights know {', '.join(class_names)}")
     detector = None if from_table else open_proposer(args.proposals, config=config.proposals, device=device)
 
     done: list[DoneVideo] = []
     failed: dict[str, str] = {}
-    results = ResultFiles(args.output, done, failed, scorer=scorer, proposals=args.proposals, config=config)
+    results = ResultFiles(args.output, done, failed, scorers=scorers, proposals=args.proposals, config=config)
     for number, item in enumerate(inputs, 1):
         title = item.name if len(inputs) == 1 else f"{item.name} ({number}/{len(inputs)})"
         recording = args.output / f"{item.name}.recording.mp4" if item.is_live else None
@@ -128,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
                     item.path,
                     item.name,
                     boxes,
-                    scorer,
+                    scorers,
                     config,
                     given=given,
                     labels=labels,
@@ -140,14 +164,23 @@ def run(args: argparse.Namespace) -> int:
                 )
             for warning in found.warnings:
                 print(f"warning: {item.name}: {warning}", file=sys.stderr)
+            started = time.perf_counter()
+            actors = group_by_actor(found.tubes)
+            thumbnails = annotated = lanes = None
             if not args.no_video:
-                _draw(args.output, item, found, recording)
+                if not args.no_report:
+                    thumbnails = thumbnails_for([actor.tube for actor in actors], len(inputs))
+                annotated = _draw(args.output, item, found, actors, recording, thumbnails)
+            if not args.no_report:
+                link = config.link if config.trimmed and given is None else None
+                lanes = lanes_of(actors, found.scored, link, thumbnails)
+            found.timings.draw = time.perf_counter() - started
             write_scores(args.output / f"{item.name}.scores.npz", found.scored)
         except (ValueError, OSError) as error:
             failed[item.name] = str(error)
             print(f"error: {error}", file=sys.stderr)
             continue
-        done.append(done_video(item, found.tubes, found.scored, found.timings, found.warnings))
+        done.append(done_video(item, found, lanes, annotated))
         results.write_if_due()
     if done:
         record = results.write()
@@ -204,22 +237,29 @@ class _CtrlC:
             signal.signal(signal.SIGINT, self._before)
 
 
-def _draw(output: Path, item: Input, found: DetectedVideo, recording: Path | None) -> None:
-    """The annotated video and the tube plot: every actor once, under its best class."""
+def _draw(
+    output: Path,
+    item: Input,
+    found: DetectedVideo,
+    actors: Sequence[Actor],
+    recording: Path | None,
+    thumbnails: Thumbnails | None,
+) -> Path:
+    """The annotated video, whose name is returned, and the tube plot: every actor once, under its best class."""
     from eval.plots import plot_tubes
-    from linking.actors import best_classes, group_by_actor
+    from linking.actors import best_classes
     from video.drawing import annotate_video
 
-    started = time.perf_counter()
-    actors = group_by_actor(found.tubes)
     tubes = [actor.tube for actor in actors]
     classes = {actor.tube.id: best_classes(actor, found.scored) for actor in actors}
+    annotated = output / f"{item.name}.annotated.mp4"
     annotate_video(
         recording or item.path,
-        output / f"{item.name}.annotated.mp4",
+        annotated,
         tubes,
         top_classes=classes,
         max_frames=found.scored.num_frames,
+        watch=None if thumbnails is None else thumbnails.see,
     )
     plot_tubes(
         output / f"{item.name}.tubes.png",
@@ -230,7 +270,7 @@ def _draw(output: Path, item: Input, found: DetectedVideo, recording: Path | Non
         fps=found.scored.fps,
         title=item.name,
     )
-    found.timings.draw = time.perf_counter() - started
+    return annotated
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", required=True, type=Path, help="folder of the results")
     parser.add_argument("--split", type=int, default=1, help="split whose training part is used (default 1)")
     parser.add_argument("--fold", metavar="I/N", help="hold fold I of N out for validation, by source video")
-    parser.add_argument("--preset", default="small", help="recipe: small (default), tiny, resnet50, resnet101")
+    parser.add_argument("--preset", default="small", help="recipe: small (default), small-flow, tiny, resnet50, ...")
     parser.add_argument("--config", type=Path, help="TOML file of settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
     parser.add_argument("--epochs", type=int, help="short for --set train.epochs=")
@@ -37,6 +37,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, help="scorer file to start from, with its backbone")
     parser.add_argument("--body-weights", metavar="WHERE", help="ImageNet weights of a ResNet: 'imagenet' or a file")
     parser.add_argument("--proposals", type=Path, help="tube table of proposals to take training regions from as well")
+    parser.add_argument(
+        "--flow",
+        type=Path,
+        metavar="DIR",
+        help="flow by tools/extract_flow.py: of the first dataset in DIR, of others in DIR/DATASET",
+    )
     parser.add_argument("--max-minutes", type=float, help="start no epoch after that; go on with --resume")
     parser.add_argument("--resume", action="store_true", help="go on from OUTPUT/state.pt")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
@@ -71,7 +77,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     from detection.presets import PRESETS
     from detection.scorer import KIND, LoadedScorer, load_scorer
-    from detection.train_scorer import build_scorer, train_scorer
+    from detection.train_scorer import build_scorer, preprocessing_of, train_scorer
     from detection.training_clips import proposals_of_table
     from detection.validate_scorer import validate_scorer
     from linking.files import replace_when_whole
@@ -124,6 +130,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             device=args.device,
             resume=args.resume,
             proposals=proposals_of_table(args.proposals) if args.proposals else None,
+            flow_folder=args.flow,
             workers=args.workers,
             max_minutes=args.max_minutes,
             on_epoch=show,
@@ -140,7 +147,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             kind=KIND,
             config=network.config.to_dict(),
             class_names=dataset.class_names,
-            preprocessing=Preprocessing().to_dict(),
+            preprocessing=preprocessing_of(network.config).to_dict(),
             provenance={
                 "datasets": names,
                 "videos": [len(part) for part in training],

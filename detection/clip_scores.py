@@ -1,0 +1,195 @@
+"""Scoring boxes clip by clip: one network, RGB or flow, over a video that goes by once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from detection.geometry import network_size, scale_boxes
+from detection.pipeline_settings import PipelineConfig, Timings
+from detection.scorer import ActionScorer, LoadedScorer
+from linking.records import Detections
+from recognition.fold import fold_batch_norm
+from recognition.preprocessing import normalise_clips
+from video.flow import NO_MOTION, FlowSettings, flow_between
+from video.flow import stack as stack_flow
+
+
+class ClipScores:
+    """One stream: takes frames and boxes, runs a clip for every ``clip_stride`` frames, gives back the probabilities of
+    each frame's boxes, (n, classes) float32, in order."""
+
+    def __init__(self, scorer: LoadedScorer, size: tuple[int, int], config: PipelineConfig, timings: Timings) -> None:
+        network = scorer.network
+        self.length = network.config.clip_frames
+        if config.clip_stride > self.length:
+            raise ValueError(
+                f"clip_stride must be at most {self.length}, the frames of a clip; got {config.clip_stride}"
+            )
+        self.device = next(network.parameters()).device
+        self.network: ActionScorer = fold_batch_norm(network).to(memory_format=torch.channels_last)
+        self.preprocessing = scorer.preprocessing
+        self.config, self.timings, self.size = config, timings, size
+        self.small_size = network_size(*size, network.config.short_side)
+        flow = network.config.flow
+        self.frame_size = self.small_size if flow is None else flow.size_of(*size)  # of the frames it works on
+        self.flow = None if flow is None else _FlowBuffer(flow, size, self.small_size, str(self.device))
+        self.amp = _use_bfloat16(config.precision, self.device)
+        self.frames: deque[np.ndarray] = deque()
+        self.first_frame = 0  # index of frames[0]
+        self.boxes: deque[Detections] = deque()
+        self.first_box = 0  # frame of boxes[0]
+        self.groups: list[_Group] = []
+
+    def add_frame(self, frame: np.ndarray) -> None:
+        """Take the next frame, (H, W, 3) uint8 as decoded or of ``frame_size`` already."""
+        if self.flow is None:
+            self.frames.append(shrink(frame, self.small_size))
+            return
+        started = perf_counter()
+        self.frames.extend(self.flow.add(frame))
+        self.timings.flow += perf_counter() - started
+
+    def add_boxes(self, detections: Iterable[Detections]) -> list[np.ndarray]:
+        """Take the boxes of the next frames; they may run ahead of the frames or lag behind."""
+        self.boxes.extend(detections)
+        found: list[np.ndarray] = []
+        while len(self.boxes) >= self.config.clip_stride and self._clip_end() < self._num_frames():
+            found += self._start_clip(self.config.clip_stride)
+        return found
+
+    def finish(self) -> list[np.ndarray]:
+        """What is left after the last frame and its boxes."""
+        if self.flow is not None:
+            self.frames.extend(self.flow.finish())
+        found: list[np.ndarray] = []
+        while self.boxes:
+            found += self._start_clip(min(self.config.clip_stride, len(self.boxes)))
+        return found + self._run()
+
+    def _num_frames(self) -> int:
+        return self.first_frame + len(self.frames)
+
+    def _clip_start(self) -> int:
+        return self.first_box + self.config.clip_stride // 2 - self.length // 2
+
+    def _clip_end(self) -> int:
+        """Last frame of the clip for the next boxes."""
+        return self._clip_start() + self.length - 1
+
+    def _start_clip(self, count: int) -> list[np.ndarray]:
+        """Queue the clip of the next ``count`` frames' boxes; run the queue when it is full."""
+        boxes = [self.boxes.popleft() for _ in range(count)]
+        start = self._clip_start()
+        clip = None
+        if any(len(detections) for detections in boxes):
+            # before the first and after the last frame of the video the nearest one is repeated
+            wanted = np.clip(np.arange(start, start + self.length), self.first_frame, self._num_frames() - 1)
+            clip = torch.from_numpy(np.stack([self.frames[frame - self.first_frame] for frame in wanted.tolist()]))
+        self.groups.append(_Group(clip, start, boxes))
+        self.first_box += count
+        while self.frames and self.first_frame < self._clip_start():
+            self.frames.popleft()
+            self.first_frame += 1
+        return self._run() if sum(group.clip is not None for group in self.groups) >= self.config.batch_clips else []
+
+    @torch.inference_mode()
+    def _run(self) -> list[np.ndarray]:
+        """Score everything in the queue."""
+        started = perf_counter()
+        clips = [group.clip for group in self.groups if group.clip is not None]
+        regions = [self._regions(group) for group in self.groups if group.clip is not None]
+        counts = [len(detections) for group in self.groups for detections in group.boxes]
+        self.groups = []
+        probabilities = np.zeros((0, self.network.config.num_classes), np.float32)
+        if clips:
+            batch = normalise_clips(torch.stack(clips), self.preprocessing, device=self.device)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+                logits, _ = self.network(batch, regions)
+            probabilities = self.network.class_probabilities(logits).cpu().numpy()
+            self.timings.clips += len(clips)
+        self.timings.score += perf_counter() - started
+        return np.split(probabilities, np.cumsum(counts)[:-1]) if counts else []
+
+    def _regions(self, group: _Group) -> Tensor:
+        """(n, 5): frame within the clip and box in pixels of the clip, of all boxes of the group."""
+        rows = [
+            np.concatenate(
+                [
+                    np.full((len(detections), 1), detections.frame - group.start, np.float32),
+                    scale_boxes(detections.boxes, self.size, self.small_size),
+                ],
+                axis=1,
+            )
+            for detections in group.boxes
+        ]
+        return torch.from_numpy(np.concatenate(rows)).to(self.device)
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Boxes that wait to be scored by one clip."""
+
+    clip: Tensor | None
+    """(T, h, w, channels) uint8; None where there is no box to score."""
+    start: int
+    """Its first frame; below 0 where it begins before the video."""
+    boxes: list[Detections]
+
+
+class _FlowBuffer:
+    """Frames in, flow pictures of the size of the clips out: some frames later, since flow needs the next one."""
+
+    def __init__(self, settings: FlowSettings, size: tuple[int, int], small_size: tuple[int, int], device: str) -> None:
+        self.settings, self.small_size, self.device = settings, small_size, device
+        self.frame_size = settings.size_of(*size)
+        self.waiting: list[np.ndarray] = []
+        self.last: np.ndarray | None = None
+        # on a GPU a pair costs little more alone than in company; on a CPU the sooner the better
+        self.pairs_at_once = 8 if device.startswith("cuda") else 1
+
+    def add(self, frame: np.ndarray) -> list[np.ndarray]:
+        self.waiting.append(shrink(frame, self.frame_size))
+        return self._flow() if len(self.waiting) > self.pairs_at_once else []
+
+    def finish(self) -> list[np.ndarray]:
+        """The rest; as everywhere, the last frame repeats the flow before it."""
+        if not self.waiting:
+            return []
+        found = self._flow() if len(self.waiting) > 1 else []
+        return [*found, self.last if self.last is not None else np.full((*self.small_size, 2), NO_MOTION, np.uint8)]
+
+    def _flow(self) -> list[np.ndarray]:
+        pictures = flow_between(
+            np.stack(self.waiting[:-1]), np.stack(self.waiting[1:]), self.settings, device=self.device
+        )
+        self.waiting = self.waiting[-1:]
+        found = list(stack_flow(list(pictures), self.small_size))
+        self.last = found[-1]
+        return found
+
+
+def shrink(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The (H, W, 3) uint8 frame at another size, (h, w, 3) uint8."""
+    if frame.shape[:2] == size:
+        return frame
+    planes = torch.from_numpy(frame).permute(2, 0, 1)[None]
+    small = F.interpolate(planes, size, mode="bilinear", align_corners=False, antialias=True)
+    return small[0].permute(1, 2, 0).contiguous().numpy()
+
+
+def _use_bfloat16(precision: str, device: torch.device) -> bool:
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    # a private name of torch: where it is gone, float32 is the safe answer
+    has_instructions = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return device.type == "cpu" and bool(has_instructions())
