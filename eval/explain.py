@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from eval.inputs import matching_names, nearest_hint
+from eval.loose_boxes import as_one_frame_tubes
 from eval.protocols import VIDEO_PROTOCOLS
 from eval.readings import TRUTH, read_so, readings
 from eval.tubes import TubeSet, candidate_pairs, overlap_parts, tube_set
@@ -76,7 +78,7 @@ class Diagnosis:
             truth, found = (" ".join(f"{value:g}" for value in corner) for corner in self.extent)
             lines.append(f"  least x1 y1 and largest x2 y2: {truth} in the ground truth, {found} in the detections")
         if self.overlap:
-            lines.append(f"  best overlap of a true tube, mean: {self.same_label:.3f} with the right label")
+            lines.append(f"  best overlaps of the ground truth, mean: {self.same_label:.3f} with the right label")
             lines += [f"    {value:.3f} with any label, {reading}" for reading, value in self.overlap.items()]
         return "\n".join(lines)
 
@@ -87,10 +89,12 @@ def diagnose(
     *,
     class_names: Sequence[str] | None = None,
     max_videos: int = 150,
+    things: str = "tubes",
 ) -> Diagnosis:
     """Compare names, ranges and overlaps of both sides, and say what is most likely wrong.
 
-    Overlaps are tried on at most ``max_videos`` of the common videos, evenly chosen by name.
+    Overlaps are tried on at most ``max_videos`` of the common videos, evenly chosen by name. ``things``: what a tube
+    is called in the text.
     """
     truth_by_name = {a.video: a for a in ground_truth if a.tubes}
     found_by_name = {a.video: a for a in detections if a.tubes}
@@ -115,12 +119,24 @@ def diagnose(
         if reading.subtle:
             subtle.append(reading.said)
     frames, extent = _ranges(truth, found)
-    verdict, suspicious = _verdict(plain, labels, tried, questions, subtle, frames)
+    verdict, suspicious = _verdict(plain, labels, tried, questions, subtle, frames, things)
     if not suspicious and videos.only_found:
         verdict, suspicious = f"{verdict} But {_names_verdict(videos, True)}", True
     overlap = {said: float(best.mean()) for said, best in tried.items()}
     same_label = float(plain.best(same_class=True).mean())
     return Diagnosis(videos, labels, frames, extent, overlap, same_label, verdict, suspicious)
+
+
+def diagnose_boxes(
+    ground_truth: Sequence[VideoAnnotation],
+    table: pd.DataFrame,
+    *,
+    class_names: Sequence[str] | None = None,
+    max_videos: int = 150,
+) -> Diagnosis:
+    """``diagnose`` for a tube table whose boxes belong to no tube, by some frames of every video."""
+    truth, found = as_one_frame_tubes(ground_truth, table)
+    return diagnose(truth, found, class_names=class_names, max_videos=max_videos, things="boxes")
 
 
 # ---- names
@@ -139,7 +155,7 @@ def _compare_names(kind: str, truth: Sequence[str], found: Sequence[str]) -> Nam
 
 def _names_verdict(videos: Names, any_found: bool) -> str:
     if not any_found:
-        return "there is not a single detected tube."
+        return "there is not a single detection."
     number = f"{len(videos.only_found)} of {len(videos.only_found) + videos.common}"
     return f"{number} videos with detections have names that the ground truth does not know: {videos.remark}."
 
@@ -179,17 +195,17 @@ class _Overlaps:
         below = np.searchsorted(off, on, side="left") + np.searchsorted(off, on, side="right")
         return float(below.mean() / 2 / len(off))
 
-    def confusion(self) -> str:
+    def confusion(self, things: str) -> str:
         """The commonest pair of labels among detections that lie on a true tube of another label."""
         lies = (self.overlap > 0.3) & (self.truth.label[self.tube] != self.found.label[self.detection])
         # each true tube once a name
         called = set(zip(self.tube[lies].tolist(), self.found.label[self.detection[lies]].tolist()))
         pairs = Counter((int(self.truth.label[true]), wrong) for true, wrong in called)
         if not pairs:
-            return "no detection lies well on a tube of another label"
+            return f"no detection lies well on {things} of another label"
         (true, wrong), times = pairs.most_common(1)[0]
         of_all = int((self.truth.label == true).sum())
-        return f"{times} of {of_all} tubes of {self.labels[true][:60]!r} are called {self.labels[wrong][:60]!r}"
+        return f"{times} of {of_all} {things} of {self.labels[true][:60]!r} are called {self.labels[wrong][:60]!r}"
 
 
 def _overlaps_of(truth: Sequence[VideoAnnotation], found: Sequence[VideoAnnotation]) -> _Overlaps:
@@ -211,6 +227,7 @@ def _verdict(
     questions: dict[str, str],
     subtle: Sequence[str],
     frames: tuple[tuple[int, int], tuple[int, int]],
+    things: str,
 ) -> tuple[str, bool]:
     """The sentence, and whether it names a mistake in the input."""
     as_it_stands = tried["as it stands"]
@@ -223,23 +240,23 @@ def _verdict(
     if labels.common == 0:
         return f"not one label of the detections occurs in the ground truth: {labels.remark}.", True
     if now > 0.3 and labelled < now / 2:
-        return f"the boxes are right and the labels wrong: {plain.confusion()}.", True
+        return f"the boxes are right and the labels wrong: {plain.confusion(things)}.", True
     for said in sorted(subtle, key=lambda said: -float(tried[said].mean())):
         touched = np.maximum(as_it_stands, tried[said]) > 0.1
         gain = (tried[said] - as_it_stands)[touched]
         if len(gain) and (gain > 0).mean() >= _SUBTLE_SHARE and gain.mean() > _SUBTLE_GAIN:
             share = 100 * (gain > 0).mean()
-            return f"{said}, {share:.0f} % of the true tubes overlap more.{questions[said]}", True
+            return f"{said}, {share:.0f} % of the true {things} overlap more.{questions[said]}", True
     (a, b), (c, d) = frames
     if d < a or c > b:
         return f"the frames do not meet: {a}..{b} in the ground truth, {c}..{d} in the detections.", True
     in_order = plain.share_in_order()
     if in_order < _BACKWARDS:
-        said = f"detections on true tubes score lower than those on none in {100 * (1 - in_order):.0f} % of pairs."
+        said = f"detections on true {things} score lower than those on none in {100 * (1 - in_order):.0f} % of pairs."
         return f"{said} Is a low score the better one?", True
     if now < 0.05:
         return f"the detections lie elsewhere: they overlap the ground truth by {now:.3f} on the average.", False
-    return f"nothing looks mistaken; true tubes are overlapped by {now:.2f} on the average.", False
+    return f"nothing looks mistaken; true {things} are overlapped by {now:.2f} on the average.", False
 
 
 def _ranges(

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from eval.explain import diagnose
+from eval.explain import diagnose, diagnose_boxes
 from linking.records import Tube, VideoAnnotation
+from linking.tables import table_from_annotations
 
 
 def made_up(seed: int = 0, videos: int = 12) -> list[VideoAnnotation]:
@@ -61,7 +62,7 @@ def boxes(change: Callable[[np.ndarray], np.ndarray]) -> list[VideoAnnotation]:
             "the boxes are right and the labels wrong: 8 of 8 tubes of",
             id="labels permuted",
         ),
-        pytest.param([], "there is not a single detected tube", id="nothing"),
+        pytest.param([], "there is not a single detection", id="nothing"),
         pytest.param(
             [replace(a, video=a.video + ".avi") for a in made_up()],
             "12 of 12 videos with detections have names that the ground truth does not know: "
@@ -200,3 +201,21 @@ def test_no_scale_is_guessed_from_a_single_tube() -> None:
     lone = [replace(made_up()[0], tubes=made_up()[0].tubes[:1], width=None, height=None)]
     elsewhere = [replace(a, tubes=[replace(t, boxes=t.boxes * np.float32(0.3)) for t in a.tubes]) for a in lone]
     assert "lie elsewhere" in diagnose(lone, elsewhere).verdict
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        pytest.param(each(lambda t: t), "nothing looks mistaken; true boxes are overlapped by 1.00", id="right"),
+        pytest.param(boxes(lambda b: b[:, [1, 0, 3, 2]]), "x and y of the detections swapped", id="x and y swapped"),
+        pytest.param(each(lambda t: replace(t, frames=t.frames + 1)), "the detections one frame earlier", id="frames"),
+        pytest.param(each(lambda t: replace(t, label="2")), "are numbers, not names", id="numbers for labels"),
+        pytest.param(
+            each(lambda t: replace(t, frames=t.frames + 100)), "the frames do not meet: 5..", id="far in time"
+        ),
+        pytest.param([replace(a, video=a.video + ".avi") for a in made_up()], "agree without suffix", id="names"),
+        pytest.param([], "there is not a single detection", id="nothing"),
+    ],
+)
+def test_boxes_that_belong_to_no_tube_are_diagnosed_too(found: list[VideoAnnotation], said: str) -> None:
+    assert said in diagnose_boxes(made_up(), table_from_annotations(found)).verdict

@@ -88,6 +88,47 @@ def test_details_are_printed_and_written_on_request_and_a_zero_unasked(tmp_path:
     assert report.read_text().startswith("<!doctype html>")
 
 
+def test_warnings_are_on_the_terminal_and_in_the_result(tmp_path: Path) -> None:
+    many = [VideoAnnotation(f"v{k:02d}", [replace(tube(), frames=np.arange(4), id=0)], 4) for k in range(9)]
+    truth = write(tmp_path / "truth.json", *many)
+    late = [replace(v, tubes=[replace(tube(score=0.5), frames=np.arange(1, 5))], num_frames=None) for v in many]
+    found, out = write(tmp_path / "found.csv", *late), tmp_path / "result.json"
+    done = evaluate("--ground-truth", truth, "--detections", found, "--iou", "0.5", "--json", out)
+    said = [line.removeprefix("warning: ") for line in done.stderr.splitlines()]
+    assert said == [
+        "9 detected tubes end after the last frame of their video: 'v00' tube 0 has frame 4, the last is 3 counted"
+        " from 0",
+        "all 9 detected tubes have the score 0.5, so their order, by name, is arbitrary",
+        "with the detections one frame earlier, they overlap the ground truth by 1.00 on the average, not 0.60. Is a"
+        " frame counted from 1? (--diagnose says more)",
+    ]
+    result = json.loads(out.read_text())
+    assert result["provenance"]["warnings"] == said
+    assert result["diagnosis"]["overlap"]["with the detections one frame earlier"] == 1
+    assert "diagnosis:" not in done.stdout
+
+
+def test_a_zero_of_loose_boxes_and_of_several_splits_explains_itself(tmp_path: Path) -> None:
+    table = table_from_annotations([VideoAnnotation("a", [tube(box=(10, 40, 20, 50), score=0.9)])])
+    table["tube"], table["tube_score"] = table["tube"].mask(table["frame"] >= 0), float("nan")
+    table[["x1", "y1", "x2", "y2"]] = table[["y1", "x1", "y2", "x2"]].to_numpy()
+    turned = VideoAnnotation("a", [tube(box=(10, 40, 20, 50))])
+    write_tubes(table, tmp_path / "found.csv")
+    done = evaluate("--ground-truth", write(tmp_path / "turned.json", turned), "--detections", tmp_path / "found.csv")
+    assert "diagnosis: with x and y of the detections swapped, they overlap" in done.stdout
+    splits = jhmdb_pickle(tmp_path / "truth.pkl")
+    found = write(tmp_path / "tubes.csv", VideoAnnotation("run/a", [tube(label="3", score=1)]))
+    report = tmp_path / "report.html"
+    done = evaluate("--ground-truth", splits, "--detections", found, "--split", "mean", "--report", report)
+    assert done.returncode == 0, done.stderr
+    assert "diagnosis: not one label of the detections occurs in the ground truth" in done.stdout
+    assert "are numbers, not names of classes" in report.read_text()
+    assert (
+        "details need tubes, one split"
+        in evaluate("--ground-truth", splits, "--detections", found, "--split", "mean", "--errors").stderr
+    )
+
+
 def test_a_table_of_loose_boxes_gets_frame_map_only(tmp_path: Path) -> None:
     truth = write(tmp_path / "truth.json", VideoAnnotation("a", [tube()]))
     table = table_from_annotations([VideoAnnotation("a", [tube(score=0.9)])])

@@ -92,16 +92,25 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
+    said: list[str] = []
+
+    def say(text: object) -> None:
+        """Warnings go to the terminal as they come, and all of them into the result."""
+        print(f"warning: {text}", file=sys.stderr)
+        said.append(str(text))
+
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda text, *_: print(f"warning: {text}", file=sys.stderr)
-            return evaluate(args)
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = lambda text, *_: say(text)
+            return evaluate(args, said)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def evaluate(args: argparse.Namespace) -> int:
+def evaluate(args: argparse.Namespace, said: list[str]) -> int:
+    """Judge, print and write; ``said`` fills with the warnings of this run."""
     from eval.judge import PROTOCOL_NAMES, class_table, judge, mean_over_splits, protocol_table, protocols_of
     from eval.protocols import describe
     from linking.files import replace_when_whole
@@ -119,23 +128,25 @@ def evaluate(args: argparse.Namespace) -> int:
     tables = read_detections(args, truth, listed)
     if args.loose_names:
         tables = [with_known_names(table, truth.known) for table in tables]
-    by_split = []
-    for number, videos in enumerate(truth.parts):
-        table = only_this_part(tables[min(number, len(tables) - 1)], videos, truth.known)
-        by_split.append(
-            judge(
-                videos,
-                table,
-                protocols=names,
-                ious=ious,
-                frame_ious=args.frame_iou,
-                annotated_frames_only=args.annotated_frames_only,
-                **options,
-            )
+    tables = [
+        only_this_part(tables[min(number, len(tables) - 1)], videos, truth.known)
+        for number, videos in enumerate(truth.parts)
+    ]
+    by_split = [
+        judge(
+            videos,
+            table,
+            protocols=names,
+            ious=ious,
+            frame_ious=args.frame_iou,
+            annotated_frames_only=args.annotated_frames_only,
+            **options,
         )
+        for videos, table in zip(truth.parts, tables)
+    ]
     judgements = by_split[0] if len(by_split) == 1 else mean_over_splits(by_split)
     for warning in judgements[0].warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        warnings.warn(warning, stacklevel=1)
     if args.explain:
         for name, (video, frame) in zip(names, rules):
             for kind, protocol in (("video-mAP", video), ("frame-mAP", frame)):
@@ -145,16 +156,16 @@ def evaluate(args: argparse.Namespace) -> int:
     print(f"\n{truth.description}, protocol {', '.join(names)}")
     if judgements[0].video is None and rules[0][0] is not None:
         print("no video-mAP: the boxes belong to no tubes; link them into tubes first")
-    details = look_closer(args, truth, table, judgements[0], ious, options)
+    details = look_closer(args, truth, tables[0], judgements[0], ious, options)
     result = {
         "protocols": {judgement.name: judgement.as_json() for judgement in judgements},
-        **({} if details is None else details.as_json()),
-        "provenance": provenance(args, truth, judgements, time.perf_counter() - started),
+        **details.as_json(),
+        "provenance": provenance(args, truth, judgements, said, time.perf_counter() - started),
     }
     if args.json:
         with replace_when_whole(args.json) as temporary:
             temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    if args.report and details is not None:
+    if args.report:
         with replace_when_whole(args.report) as temporary:
             temporary.write_text(page(truth, judgements, details, result["provenance"]), encoding="utf-8")
     return 0
@@ -163,31 +174,40 @@ def evaluate(args: argparse.Namespace) -> int:
 def look_closer(
     args: argparse.Namespace, truth: Any, table: Any, judgement: Any, ious: Any, options: dict[str, Any]
 ) -> Any:
-    """Print the details that were asked for; a zero, or a sign of a mistake, is diagnosed unasked."""
+    """Print the details that were asked for; a zero, or a sign of a mistake, is diagnosed unasked.
+
+    Of several splits, and of boxes in no tubes, there is the diagnosis alone (of the first split).
+    """
     from eval.errors import EvaluationError
-    from eval.examine import examine
+    from eval.examine import Details, examine
+    from eval.explain import diagnose, diagnose_boxes
     from linking.tables import annotations_from_table
 
     wanted = {part for part in ("confidence", "errors", "ceilings", "tracking") if getattr(args, part)}
-    if args.report:
-        wanted |= {"confidence", "errors", "ceilings", "curves"}
-    if judgement.video is None or len(truth.parts) > 1:
-        if wanted or args.diagnose:
-            raise EvaluationError("details need tubes, one split, and a protocol with a video-mAP")
-        return None
-    details = examine(
-        truth.parts[0],
-        annotations_from_table(table),
-        wanted | {"diagnosis"},
-        ious=ious,
-        iou=args.detail_iou,
-        protocol=judgement.name,
-        **options,
-    )
-    zero = max(judgement.video.mean.values()) == 0
-    diagnosis = details.diagnosis
-    if diagnosis is not None and diagnosis.suspicious and not (zero or args.diagnose):
-        print(f"warning: {diagnosis.verdict} (--diagnose says more)", file=sys.stderr)
+    zero = max((judgement.video or judgement.frame).mean.values()) == 0
+    if judgement.video is not None and len(truth.parts) == 1:
+        if args.report:
+            wanted |= {"confidence", "errors", "ceilings", "curves"}
+        details = examine(
+            truth.parts[0],
+            annotations_from_table(table),
+            wanted | {"diagnosis"},
+            ious=ious,
+            iou=args.detail_iou,
+            protocol=judgement.name,
+            **options,
+        )
+    elif wanted:
+        raise EvaluationError("details need tubes, one split, and a protocol with a video-mAP")
+    elif table["tube"].isna().any():
+        diagnosis = diagnose_boxes(truth.parts[0], table, class_names=options["class_names"])
+        details = Details(args.detail_iou, diagnosis)
+    else:
+        diagnosis = diagnose(truth.parts[0], annotations_from_table(table), class_names=options["class_names"])
+        details = Details(args.detail_iou, diagnosis)
+    assert details.diagnosis is not None
+    if details.diagnosis.suspicious and not (zero or args.diagnose):
+        warnings.warn(f"{details.diagnosis.verdict} (--diagnose says more)", stacklevel=1)
     if zero or args.diagnose:
         print(f"\n{details.text()}")
     elif wanted:
@@ -276,12 +296,14 @@ def only_this_part(table: Any, videos: list[Any], known: frozenset[str]) -> Any:
     dropped = table["video"].isin(elsewhere)
     if dropped.any():
         number = table.loc[dropped, "video"].nunique()
-        print(f"warning: detections in {number} videos of another part were left out", file=sys.stderr)
+        warnings.warn(f"detections in {number} videos of another part were left out", stacklevel=1)
         table = table[~dropped].reset_index(drop=True)
     return table
 
 
-def provenance(args: argparse.Namespace, truth: Any, judgements: list[Any], seconds: float) -> dict[str, Any]:
+def provenance(
+    args: argparse.Namespace, truth: Any, judgements: list[Any], said: list[str], seconds: float
+) -> dict[str, Any]:
     from eval.provenance import counts_by_protocol, file_record, versions
 
     first = judgements[0].video or judgements[0].frame
@@ -298,7 +320,7 @@ def provenance(args: argparse.Namespace, truth: Any, judgements: list[Any], seco
         "detections": [file_record(path) for path in args.detections],
         "judged": counts_by_protocol(judgements),
         "classes": list(first.class_names),
-        "warnings": list(judgements[0].warnings),
+        "warnings": said,
         "versions": versions(),
         "seconds": round(seconds, 3),
     }
