@@ -199,6 +199,12 @@ def test_tubes_and_boxes_of_the_act_programs_are_detections_of_j_hmdb(tmp_path: 
     done = evaluate("--ground-truth", truth, "--detections", tmp_path / "frame_detections.pkl", "--iou", "0.9")
     assert done.stdout.splitlines()[2].split() == ["run", "100.00", "4", "4"]
     assert "no video-mAP: the boxes belong to no tubes" in done.stdout
+    # one file cannot count in three lists, three can: video 0 is run/a of split 1 and run/b of the others
+    arguments = ("--ground-truth", truth, "--split", "mean", "--iou", "0.9", "--detections")
+    found = tmp_path / "frame_detections.pkl"
+    assert "give the list of test videos" in refused(*arguments, found)
+    assert "takes one table or 3" in refused(*arguments, found, found)
+    assert evaluate(*arguments, found, found, found).stdout.splitlines()[2].split() == ["run", "100.00", "12", "12"]
 
 
 def test_multisports_numbers_classes_and_videos_by_its_ground_truth(tmp_path: Path) -> None:

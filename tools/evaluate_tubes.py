@@ -266,15 +266,16 @@ def read_detections(args: argparse.Namespace, truth: Any, listed: Any) -> list[A
     from eval.errors import EvaluationError
     from video.annotations import FormatOptions, joined, read_annotations
 
-    by_split = args.split == "mean" and len(args.detections) > 1
-    if by_split and len(args.detections) != 3:
-        raise EvaluationError(f"--split mean takes one table or three, one a split, got {len(args.detections)}")
+    splits = len(truth.parts)
+    by_split = splits > 1 and len(args.detections) > 1
+    if by_split and len(args.detections) != splits:
+        raise EvaluationError(f"--split mean takes one table or {splits}, one a split, got {len(args.detections)}")
     read = []
     for number, path in enumerate(args.detections):
         options = FormatOptions(
             as_published=args.as_published,
             class_names=listed if isinstance(listed, dict) else truth.class_names or listed,
-            video_names=truth.test_names[number if by_split and len(truth.test_names) == 3 else 0],
+            video_names=truth.test_names[number if by_split else 0] if by_split or splits == 1 else None,
             inclusive=truth.kind != "multisports",
         )
         read.append(read_annotations(path, kind=args.detections_kind, options=options))
