@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from eval.inputs import check_scores, detected_in_annotations, video_index
-from linking.geometry import box_iou
+from linking.geometry import paired_box_iou
 from linking.records import Tube, VideoAnnotation
 
 METRICS = {
@@ -33,6 +34,8 @@ METRICS = {
     "num_objects": "true boxes",
 }
 """Names in motmetrics and ours."""
+_TUBES_TOGETHER = 300
+"""Videos are counted together up to so many tubes."""
 
 
 def tracking_metrics(
@@ -56,14 +59,13 @@ def tracking_metrics(
     index, _ = video_index(ground_truth, detected_in_annotations(detections), ignore_unknown_videos)
     check_scores(detections)
     found_by_name = {annotation.video: annotation for annotation in detections}
-    accumulators = []
+    pairs = []
     for truth in sorted(ground_truth, key=lambda annotation: index[annotation.video]):
         found = found_by_name.get(truth.video)
         tubes = [tube for tube in (found.tubes if found else ()) if tube.score >= min_score]
-        if not with_labels:
-            tubes = _once(tubes)
-        accumulators.append(_accumulate(list(truth.tubes), tubes, min_iou, with_labels))
-    # motmetrics still divides by zero where a video has no match, and says so
+        pairs.append((list(truth.tubes), tubes if with_labels else _once(tubes)))
+    accumulators = [_accumulate(group, min_iou, with_labels) for group in _groups(pairs)]
+    # motmetrics still divides by zero where nothing matches, and says so
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         summary = motmetrics.metrics.create().compute_many(
@@ -72,42 +74,101 @@ def tracking_metrics(
             metrics=[*METRICS, "num_detections"],
             generate_overall=True,
         )
-    # its overall MOTP is NaN as soon as one video has no match; from the sums it is not
+    # its overall MOTP is NaN as soon as one part has no match; from the sums it is not
     overall = summary.loc["OVERALL"].copy()
-    videos = summary.drop(index="OVERALL")
-    matched = videos["num_detections"].to_numpy(np.float64)
-    distance = np.nansum(videos["motp"].to_numpy(np.float64) * matched)
+    parts = summary.drop(index="OVERALL")
+    matched = parts["num_detections"].to_numpy(np.float64)
+    distance = np.nansum(parts["motp"].to_numpy(np.float64) * matched)
     overall["motp"] = 1 - distance / matched.sum() if matched.sum() else np.nan
     return overall[list(METRICS)].astype(np.float64).rename(METRICS)
 
 
-def _accumulate(truth: list[Tube], found: list[Tube], min_iou: float, with_labels: bool):  # type: ignore[no-untyped-def]
+_Pair = tuple[list[Tube], list[Tube]]
+"""True and detected tubes of a video."""
+
+
+def _groups(pairs: list[_Pair]) -> list[list[_Pair]]:
+    """Videos that are counted together, as many as keep the numbers of tubes small.
+
+    The cost of motmetrics lies in its calls, a frame each, and in its tables, one an accumulator. Tubes of two videos
+    never match, so frame 7 of many videos can be one frame to it, and every number is what the videos add up to.
+    """
+    groups: list[list[_Pair]] = []
+    room = 0
+    for pair in pairs:
+        tubes = len(pair[0]) + len(pair[1])
+        if not groups or room < tubes:
+            groups.append([])
+            room = _TUBES_TOGETHER
+        groups[-1].append(pair)
+        room -= tubes
+    return groups
+
+
+def _accumulate(group: list[_Pair], min_iou: float, with_labels: bool):  # type: ignore[no-untyped-def]
     import motmetrics
 
+    labels = {name: i for i, name in enumerate(sorted({t.label for pair in group for side in pair for t in side}))}
+    truth, found = (_boxes([pair[side] for pair in group], labels) for side in (0, 1))
+    there, here = _same_frame_and_video(truth, found)
+    iou = paired_box_iou(truth.boxes[here], found.boxes[there])
+    allowed = iou >= min_iou
+    if with_labels:
+        allowed &= truth.label[here] == found.label[there]
+    there, here, iou = there[allowed], here[allowed], iou[allowed]
+
     accumulator = motmetrics.MOTAccumulator(auto_id=False)
-    frames = np.unique(np.concatenate([np.zeros(0, np.int64), *(tube.frames for tube in (*truth, *found))]))
-    true_rows, found_rows = _rows_by_frame(truth, frames), _rows_by_frame(found, frames)
-    for frame, here, there in zip(frames.tolist(), true_rows, found_rows):
-        distance = np.full((len(here), len(there)), np.nan)
-        if here and there:
-            iou = box_iou(
-                np.array([truth[i].boxes[row] for i, row in here]), np.array([found[j].boxes[row] for j, row in there])
-            )
-            allowed = iou >= min_iou
-            if with_labels:
-                allowed &= np.array([[truth[i].label == found[j].label for j, _ in there] for i, _ in here])
-            distance = np.where(allowed, 1 - iou, np.nan)
-        accumulator.update([i for i, _ in here], [j for j, _ in there], distance, frameid=frame)
+    frames = np.union1d(truth.frame, found.frame)
+    edges = [np.searchsorted(column, np.append(frames, np.iinfo(np.int64).max)).tolist()
+             for column in (truth.frame, found.frame, found.frame[there])]  # fmt: skip
+    for k, frame in enumerate(frames.tolist()):
+        (t0, t1), (f0, f1), (p0, p1) = ((edge[k], edge[k + 1]) for edge in edges)
+        distance = np.full((t1 - t0, f1 - f0), np.nan)
+        distance[here[p0:p1] - t0, there[p0:p1] - f0] = 1 - iou[p0:p1]
+        accumulator.update(truth.tube[t0:t1], found.tube[f0:f1], distance, frameid=frame)
     return accumulator
 
 
-def _rows_by_frame(tubes: list[Tube], frames: np.ndarray) -> list[list[tuple[int, int]]]:
-    """For each of ``frames``: (position of the tube, row in the tube) of every tube that is there."""
-    rows: list[list[tuple[int, int]]] = [[] for _ in frames]
-    for i, tube in enumerate(tubes):
-        for row, at in enumerate(np.searchsorted(frames, tube.frames).tolist()):
-            rows[at].append((i, row))
-    return rows
+@dataclass(frozen=True, eq=False)
+class _Boxes:
+    """Boxes of a group by frame, then tube."""
+
+    frame: np.ndarray
+    video: np.ndarray
+    tube: np.ndarray
+    """(n,) int64 running number of the tube in the group."""
+    label: np.ndarray
+    boxes: np.ndarray
+
+
+def _boxes(tubes_by_video: list[list[Tube]], labels: dict[str, int]) -> _Boxes:
+    tubes = [(video, tube) for video, tubes in enumerate(tubes_by_video) for tube in tubes]
+    lengths = [len(tube) for _, tube in tubes]
+    frame = np.concatenate([np.zeros(0, np.int64), *(tube.frames for _, tube in tubes)])
+    order = np.argsort(frame, kind="stable")
+
+    def of_tubes(values: list[int]) -> np.ndarray:
+        return np.repeat(np.array(values, np.int64), lengths)[order]
+
+    return _Boxes(
+        frame[order],
+        of_tubes([video for video, _ in tubes]),
+        of_tubes(list(range(len(tubes)))),
+        of_tubes([labels[tube.label] for _, tube in tubes]),
+        np.concatenate([np.zeros((0, 4), np.float32), *(tube.boxes for _, tube in tubes)])[order],
+    )
+
+
+def _same_frame_and_video(truth: _Boxes, found: _Boxes) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (of ``found``, ascending, and of ``truth``) of every pair of boxes in one frame of one video."""
+    videos = int(max(truth.video.max(initial=0), found.video.max(initial=0))) + 1
+    # tubes are numbered video after video, so boxes in order of frame and tube are in order of frame and video
+    wanted, keys = found.frame * videos + found.video, truth.frame * videos + truth.video
+    start = np.searchsorted(keys, wanted, side="left")
+    number = np.searchsorted(keys, wanted, side="right") - start
+    there = np.repeat(np.arange(len(wanted)), number)
+    within = np.arange(len(there)) - np.repeat(np.cumsum(number) - number, number)
+    return there, np.repeat(start, number) + within
 
 
 def _once(tubes: list[Tube]) -> list[Tube]:

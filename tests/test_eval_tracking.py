@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import eval.tracking
 from eval.errors import EvaluationError
 from eval.tracking import METRICS, tracking_metrics
 from linking.records import Tube, VideoAnnotation
@@ -82,3 +83,57 @@ def test_a_video_without_a_match_spoils_nothing() -> None:
 def test_unknown_videos_are_refused() -> None:
     with pytest.raises(EvaluationError, match="unknown to the ground truth"):
         tracking_metrics([video(tube())], [video(tube(score=1), name="z")])
+
+
+def by_motmetrics_alone(truth: list[VideoAnnotation], found: list[VideoAnnotation], with_labels: bool) -> list[float]:
+    """An accumulator a video and an update a frame, as motmetrics is meant to be used; IDF1, ..., in order."""
+    import motmetrics
+
+    accumulators = []
+    for true, detected in zip(truth, found):
+        accumulator = motmetrics.MOTAccumulator(auto_id=False)
+        for frame in range(30):
+            here = [t for t in true.tubes if frame in t.frames]
+            there = [t for t in detected.tubes if frame in t.frames]
+            distance = np.full((len(here), len(there)), np.nan)
+            for i, a in enumerate(here):
+                for j, b in enumerate(there):
+                    x, y = a.boxes[a.frames == frame][0], b.boxes[b.frames == frame][0]
+                    wide, high = (min(x[k + 2], y[k + 2]) - max(x[k], y[k]) for k in (0, 1))
+                    both = max(wide, 0) * max(high, 0)
+                    iou = both / ((x[2] - x[0]) * (x[3] - x[1]) + (y[2] - y[0]) * (y[3] - y[1]) - both)
+                    if iou >= 0.5 and (a.label == b.label or not with_labels):
+                        distance[i, j] = 1 - iou
+            accumulator.update([t.id for t in here], [t.id for t in there], distance, frameid=frame)
+        accumulators.append(accumulator)
+    summary = motmetrics.metrics.create().compute_many(
+        accumulators, names=[v.video for v in truth], metrics=[*METRICS], generate_overall=True
+    )
+    return summary.loc["OVERALL"].tolist()
+
+
+@pytest.mark.parametrize("together", [1, 12, 300], ids=["a video", "some videos", "all videos"])
+@pytest.mark.parametrize("with_labels", [True, False])
+def test_counting_many_videos_together_changes_no_number(with_labels, together, monkeypatch) -> None:
+    rng = np.random.default_rng(4)
+
+    def some(number: int, near: list[Tube]) -> list[Tube]:
+        tubes = []
+        for i in range(number):
+            frames = np.flatnonzero(rng.random(int(rng.integers(8, 30))) < 0.9)  # with holes
+            steps = np.cumsum(rng.normal(0, 1.5, (len(frames), 2)), axis=0)
+            start = near[i % len(near)].boxes[0] + rng.normal(0, 3, 4) if near else rng.uniform(0, 40, 2).repeat(2)
+            box = start if near else np.array([start[0], start[2], start[0] + 30, start[2] + 40])
+            label = str(rng.choice(["run", "jump"]))
+            tubes.append(Tube(label, frames, box + np.tile(steps, 2), None, float(rng.random()), i))
+        return tubes
+
+    truth = [VideoAnnotation(name, some(3, [])) for name in "abcdef"]
+    found = [VideoAnnotation(v.video, some(5, list(v.tubes))) for v in truth]
+    monkeypatch.setattr(eval.tracking, "_TUBES_TOGETHER", together)
+    result = tracking_metrics(truth, found, with_labels=with_labels)
+    expected = dict(zip(METRICS.values(), by_motmetrics_alone(truth, found, with_labels)))
+    expected["MOTP"] = 1 - expected["MOTP"]  # motmetrics gives a distance
+    assert result.to_dict() == pytest.approx(expected)
+    assert result["switches"] > 0
+    assert result["fragmentations"] > 0

@@ -83,7 +83,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     details.add_argument("--confidence", action="store_true", help="95 %% intervals, by drawing the videos again")
     details.add_argument("--errors", action="store_true", help="where the points are lost, by class and reason")
     details.add_argument("--ceilings", action="store_true", help="what perfect labels, trimming, linking would give")
-    details.add_argument("--tracking", action="store_true", help="IDF1, MOTA, switches (slow on large sets)")
+    details.add_argument("--tracking", action="store_true", help="IDF1, MOTA, switches (some seconds on large sets)")
     details.add_argument("--detail-iou", type=float, default=0.5, metavar="IOU", help="for --errors and the curves")
     details.add_argument("--report", type=Path, metavar="FILE.html", help="all of it, but --tracking, as one page")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers, 0..1, with their provenance")
