@@ -23,6 +23,7 @@ from eval.inputs import (
     class_list,
     detected_in_annotations,
     detected_in_table,
+    pixel_warnings,
     table_warnings,
     tube_warnings,
     video_index,
@@ -70,7 +71,7 @@ def frame_map(
     truth = boxes_of_annotations(ground_truth, index, classes)
     ap, recall, detected = judge_boxes(truth, found, len(classes), ious.values, rules)
     counts = np.bincount(truth.label, minlength=len(classes))
-    every = (*warnings, *label_warnings)
+    every = (*warnings, *label_warnings, *pixel_warnings(ground_truth, rules))
     return MapResult(rules, ious, classes, ap, recall, counts, detected, len(index), every)
 
 

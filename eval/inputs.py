@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from eval.errors import EvaluationError
+from eval.protocols import FrameProtocol, VideoProtocol
 from eval.tubes import TubeSet, tube_set
 from linking.records import VideoAnnotation
 
@@ -202,6 +203,17 @@ def score_warnings(scores: np.ndarray, things: str) -> list[str]:
     if len(scores) < 2 or (scores != scores[0]).any():
         return []
     return [f"all {len(scores)} detected {things} have the score {scores[0]:g}, so their order, by name, is arbitrary"]
+
+
+def pixel_warnings(ground_truth: Sequence[VideoAnnotation], protocol: VideoProtocol | FrameProtocol) -> list[str]:
+    """A warning where a protocol adds pixels to coordinates that are shares of the picture."""
+    moved = isinstance(protocol, VideoProtocol) and protocol.shift_detections != (0.0, 0.0)
+    if not (protocol.inclusive_pixels or moved) or any(t.boxes.max() > 1.05 for a in ground_truth for t in a.tubes):
+        return []
+    return [
+        f"the protocol {protocol.name} adds pixels, but the coordinates are shares of the picture, 0 to 1: its numbers"
+        " mean nothing here"
+    ]
 
 
 def _lengths(ground_truth: Sequence[VideoAnnotation], index: Mapping[str, int]) -> np.ndarray:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eval.average_precision import average_precision
-from eval.inputs import check_scores, class_list, detected_in_annotations, tube_warnings, video_index
+from eval.inputs import check_scores, class_list, detected_in_annotations, pixel_warnings, tube_warnings, video_index
 from eval.matching import claim
 from eval.protocols import VideoProtocol, video_protocol
 from eval.results import MapResult
@@ -82,7 +82,7 @@ def judge_tubes(
 
     truth = tube_set(ground_truth, index, classes)
     found = tube_set(detections, index, classes)
-    warnings += label_warnings + tube_warnings(ground_truth, index, found)
+    warnings += label_warnings + tube_warnings(ground_truth, index, found) + pixel_warnings(ground_truth, rules)
     found = found.select(np.flatnonzero(found.label >= 0))
     found = found.select(keep_after_nms(found, rules))
     order = ranked(found, rules)

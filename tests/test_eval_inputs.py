@@ -6,6 +6,7 @@ import pytest
 
 from eval.frame_map import frame_map
 from eval.inputs import detected_in_table, matching_names, nearest_hint, respelled
+from eval.protocols import FRAME_PROTOCOLS, VIDEO_PROTOCOLS
 from eval.video_map import video_map
 from linking.records import Tube, VideoAnnotation
 from linking.tables import table_from_annotations, table_of_loose_boxes
@@ -112,3 +113,15 @@ def test_scores_that_rank_nothing_are_said() -> None:
     assert warned(truth(), *same) == ["all 2 detected tubes have the score 0.5, so their order, by name, is arbitrary"]
     table = table_from_annotations([VideoAnnotation("a", same)])
     assert "all 15 detected boxes have the score 0.5" in frame_map(truth(), table).warnings[0]
+
+
+def test_pixels_added_to_shares_of_the_picture_are_said() -> None:
+    ground_truth = truth(tube(range(10), (0.1, 0.2, 0.3, 0.4)))
+    found = [VideoAnnotation("a", [tube(range(10), (0.5, 0.5, 0.6, 0.6), 0.5)])]  # elsewhere, and yet a hit
+    for name in VIDEO_PROTOCOLS:
+        warnings = video_map(ground_truth, found, thresholds=[0.2], protocol=name).warnings
+        assert any("adds pixels" in text for text in warnings) == (name not in ("saha", "multisports"))
+    for name in FRAME_PROTOCOLS:
+        warnings = frame_map(ground_truth, found, protocol=name).warnings
+        assert any("adds pixels" in text for text in warnings) == (name in ("act", "yowo"))
+    assert video_map(ground_truth, found, thresholds=[0.2], protocol="act").mean["0.2"] == 1

@@ -145,7 +145,7 @@ def evaluate(args: argparse.Namespace, said: list[str]) -> int:
         for videos, table in zip(truth.parts, tables)
     ]
     judgements = by_split[0] if len(by_split) == 1 else mean_over_splits(by_split)
-    for warning in judgements[0].warnings:
+    for warning in dict.fromkeys(text for judgement in judgements for text in judgement.warnings):
         warnings.warn(warning, stacklevel=1)
     if args.explain:
         for name, (video, frame) in zip(names, rules):
