@@ -145,10 +145,16 @@ def frame_range(video: ClassifiedVideo, num_frames: int, fps: float) -> range:
     Lists of Kinetics give times in the video at YouTube, but most copies hold the part alone. So a file that ends
     before ``end`` is taken as cut already, and all of it is used.
     """
-    if video.start is None or video.end is None or num_frames < (video.end - _SLACK) * fps:
-        return range(num_frames)
-    first = min(int(video.start * fps), num_frames - 1)
-    return range(first, max(first + 1, min(num_frames, round(video.end * fps))))
+    start, end = labelled_seconds(video, num_frames / fps)
+    first = min(int(start * fps), num_frames - 1)
+    return range(first, max(first + 1, min(num_frames, round(end * fps))))
+
+
+def labelled_seconds(video: ClassifiedVideo, seconds: float) -> tuple[float, float]:
+    """Begin and end of the labelled part in a file that lasts so long; see :func:`frame_range`."""
+    if video.start is None or video.end is None or seconds < video.end - _SLACK:
+        return 0.0, seconds
+    return video.start, min(video.end, seconds)
 
 
 # ---- the layouts

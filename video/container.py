@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import av.container
 import av.error
 import av.logging
 import av.stream
@@ -16,7 +17,7 @@ import numpy as np
 from video.signatures import announced_bytes, probable_cause
 from video.source import UNKNOWN_FPS, VideoError, VideoSource
 
-_MAX_BAD_READS = 1000  # in a row, without a frame between them: then nothing more will come
+MAX_BAD_READS = 1000  # in a row, without a frame between them: then nothing more will come
 _MAX_FPS = 1000.0  # a larger rate is a time base that somebody mistook for one
 _SUSPICIOUS_SHARE = 0.75
 """A file that gives less of the length it states is called damaged. J-HMDB, sound as it is, gives 0.83 and more."""
@@ -52,20 +53,11 @@ class ContainerSource(VideoSource):
         self._path = None if timeout else Path(url)
         self._timeout = timeout
         self._max_pixels = max_pixels
-        arguments: dict[str, Any] = {"options": {"max_pixels": str(max_pixels), **(options or {})}}
-        if format is not None:
-            arguments["format"] = format
-        if timeout is not None:
-            arguments["timeout"] = timeout
-        # Tags that are not UTF-8 (HMDB51 has some) are an error unless replaced; PyAV 19 dropped the argument.
-        if int(av.__version__.split(".")[0]) < 19:
-            arguments["metadata_errors"] = "replace"
-        if av.logging.get_level() is None:
-            # The level that emits nothing still counts errors, the only trace of concealed damage.
-            av.logging.set_level(av.logging.PANIC)
+        given = {"max_pixels": str(max_pixels), **(options or {})}
+        self._container: Any
         try:
-            self._container = av.open(url, **arguments)
-        except (av.FFmpegError, OSError, ValueError, EOFError) as error:
+            self._container = open_container(url, options=given, format=format, timeout=timeout)
+        except OPENING_ERRORS as error:
             raise VideoError(f"{name}: cannot be read as a video: {self._cause(error)}") from error
         try:
             self._prepare()
@@ -158,7 +150,7 @@ class ContainerSource(VideoSource):
         """Every frame that can be had; what fails is counted and passed over."""
         packets = self._container.demux(self._stream)
         bad_reads = 0
-        while bad_reads < _MAX_BAD_READS:
+        while bad_reads < MAX_BAD_READS:
             try:
                 packet = self._patched(next, packets)
                 frames = self._patched(packet.decode)
@@ -204,13 +196,39 @@ class ContainerSource(VideoSource):
             )
 
     def _cause(self, error: BaseException | None) -> str:
-        reason = _reason(error) if error is not None else "nothing usable in its packets"
+        reason = reason_of(error) if error is not None else "nothing usable in its packets"
         if self._path is not None and self._path.is_file():
             try:
                 return probable_cause(self._path, reason)
             except OSError as unreadable:
-                return _reason(unreadable)
+                return reason_of(unreadable)
         return reason
+
+
+OPENING_ERRORS = (av.FFmpegError, OSError, ValueError, EOFError)
+"""What :func:`open_container` may raise."""
+
+
+def open_container(
+    url: str,
+    *,
+    options: dict[str, str],
+    format: str | None = None,
+    timeout: tuple[float, float] | None = None,
+) -> av.container.InputContainer:
+    """``av.open`` for reading, whatever bytes the tags hold, with FFmpeg's log silent and counted."""
+    arguments: dict[str, Any] = {"options": options}
+    if format is not None:
+        arguments["format"] = format
+    if timeout is not None:
+        arguments["timeout"] = timeout
+    # Tags that are not UTF-8 (HMDB51 has some) are an error unless replaced; PyAV 19 dropped the argument.
+    if int(av.__version__.split(".")[0]) < 19:
+        arguments["metadata_errors"] = "replace"
+    if av.logging.get_level() is None:
+        # The level that emits nothing still counts errors, the only trace of concealed damage.
+        av.logging.set_level(av.logging.PANIC)
+    return av.open(url, **arguments)
 
 
 def _rate(stream: Any) -> float:
@@ -229,7 +247,7 @@ def _seconds(timeout: tuple[float, float] | None) -> str:
     return f"{timeout[1]:g} s" if timeout else "too long"
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """FFmpeg's log line where there is one, for it knows more than the error code."""
     log = getattr(error, "log", None)
     text = log[2] if log else getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -23,13 +23,14 @@ MAX_PIXELS = 2**26
 
 # Demuxers a local file may use. Playlists (concat, hls, dash, sdp) are left out on purpose: a text file named
 # .mp4 could make the reader open other files.
-_FILE_OPTIONS = {
+FILE_OPTIONS = {
     "format_whitelist": (
         "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,m4v,mpegts,mpeg,mpegvideo,flv,asf,gif,apng,ogg,"
         "h264,hevc,av1,obu,ivf,mjpeg,dv,mxf,nut,rm,yuv4mpegpipe"
     ),
     "protocol_whitelist": "file",
 }
+"""How local files are opened; also by video.audio."""
 # "file" is missing on purpose: what a server sends must not make the reader open local files
 _STREAM_OPTIONS = {
     "protocol_whitelist": "http,https,httpproxy,tcp,udp,tls,crypto,rtp,srtp,rtsp,rtmp,rtmps,rtmpt,srt,hls",
@@ -63,7 +64,7 @@ def open_video(source: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
     if not path.is_file():
         raise VideoError(f"{name}: neither a file nor a folder of pictures")
     # an absolute path cannot be taken for a protocol, whatever colons are in the name
-    return ContainerSource(str(path.absolute()), name, max_pixels, options=_FILE_OPTIONS)
+    return ContainerSource(str(path.absolute()), name, max_pixels, options=FILE_OPTIONS)
 
 
 def without_password(url: str) -> str:
