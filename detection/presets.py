@@ -10,8 +10,7 @@ from detection.scorer import ScorerConfig
 from detection.train_scorer import TrainConfig
 from detection.training_clips import AugmentConfig, ClipConfig
 from recognition.lgd3d import lgd3d_resnet50, lgd3d_resnet101, lgd3d_small
-from video.flow import FlowSettings
-from video.tvl1 import TVL1Config
+from video.flow import QUICK_FLOW, FlowSettings
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,6 @@ _PAPER = TrainConfig(
     learning_rate=0.01,
     clips=ClipConfig(height=240, width=320, regions=RegionConfig(per_actor=8, background=8)),
 )
-
-QUICK_FLOW = FlowSettings(
-    short_side=112,
-    bound=8,
-    tvl1=TVL1Config(scales=3, scale_step=0.5, warps=3, outer_iterations=2, inner_iterations=10, epsilon=0.05),
-)
-"""Flow of small pictures by few iterations: a sixth of the time of the defaults, 0.1 pixels away from theirs."""
 
 
 def for_flow(recipe: ScorerRecipe, flow: FlowSettings) -> ScorerRecipe:

@@ -17,6 +17,7 @@ from recognition.lgd3d import LGD3DConfig
 from recognition.lgd_classifier import BACKBONES, LGDClassifierConfig
 from recognition.stnet import StNetConfig, stnet_inception_resnet_v2, stnet_resnet50, stnet_resnet101
 from recognition.train_classifier import ClassifierTraining
+from video.flow import QUICK_FLOW, FlowSettings
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def second_stage(recipe: Recipe, *, long: bool = False) -> Recipe:
 
 
 def for_flow(recipe: Recipe) -> Recipe:
-    """``recipe`` on optical flow instead of RGB: x and y displacement, two channels."""
+    """``recipe`` on optical flow instead of RGB: x and y displacement, two channels; small recipes get QUICK_FLOW."""
     network = recipe.network
     if isinstance(network, InjectedConfig):
         raise SettingsError("torchvision's video networks are for RGB; take another preset for flow")
@@ -197,7 +198,8 @@ def for_flow(recipe: Recipe) -> Recipe:
         network = dataclasses.replace(network, backbone=dataclasses.replace(network.backbone, input="flow"))
     else:
         network = dataclasses.replace(network, input="flow")
-    clip = dataclasses.replace(recipe.clip, stream="flow", preprocessing=FLOW_PREPROCESSING)
+    flow = QUICK_FLOW if recipe.clip.short_side < QUICK_FLOW.short_side else FlowSettings()
+    clip = dataclasses.replace(recipe.clip, stream="flow", preprocessing=FLOW_PREPROCESSING, flow=flow)
     return Recipe(network, clip, recipe.train)
 
 

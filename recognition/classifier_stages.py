@@ -41,6 +41,8 @@ class TrainingData:
     cache: Path | None = None
     """Folder for small copies of the videos, see ``video.clip_store``."""
     cache_gigabytes: float = 4.0
+    flow_folder: Path | None = None
+    """Of tools/extract_flow.py, for networks on flow; None computes flow when it is asked for."""
 
     def clips(self, recipe: Recipe, workers: int) -> ClassClips:
         """The training clips that a recipe asks for."""
@@ -49,6 +51,8 @@ class TrainingData:
             lambda height, width: crop_size(height, width, clip),
             gigabytes=self.cache_gigabytes / max(1, workers),
             folder=self.cache,
+            flow=clip.flow_settings,
+            flow_folder=self.flow_folder,
         )
         train = recipe.train
         return ClassClips(
@@ -71,7 +75,7 @@ def train_stage(recipe: Recipe, start: Callable[[], nn.Module], data: TrainingDa
     network = start()
     validation = data.validation
     if validation is not None and recipe.train.validate_every:
-        run = dataclasses.replace(run, validate=lambda net: _glance(net, recipe, validation, run))
+        run = dataclasses.replace(run, validate=lambda net: _glance(net, recipe, validation, run, data.flow_folder))
     about = {"data": data.training.name, "videos": len(data.training), **settings}
     about.pop("train")
     finished = train_classifier(network, data.clips(recipe, run.workers), recipe.train, run, about=about)
@@ -93,7 +97,7 @@ def train_stage(recipe: Recipe, start: Callable[[], nn.Module], data: TrainingDa
         write()
         if validation is not None:
             # measured on the file as it was written, in half precision
-            scores, failures = validate(load_classifier(path, run.processes.device), validation, run)
+            scores, failures = validate(load_classifier(path, run.processes.device), validation, run, data.flow_folder)
             write_scores(run.output / "scores.npz", scores)
             report["validation"] = {
                 **asdict(accuracy(scores)),
@@ -118,25 +122,30 @@ def is_finished(folder: Path) -> bool:
         return False
 
 
-def validate(model: LoadedClassifier, dataset: ClassDataset, run: Run) -> tuple[ClassScores, list[str]]:
+def validate(
+    model: LoadedClassifier, dataset: ClassDataset, run: Run, flow_folder: Path | None = None
+) -> tuple[ClassScores, list[str]]:
     """Scores of the videos of ``dataset`` by the paper's test protocol, and a line for each that cannot be read."""
     scores, failures = classify_dataset(
         model.network,
         dataset,
         model.class_names,
         model.clip,
-        ClassifyConfig(),
+        ClassifyConfig(flow_folder=flow_folder),
         run.processes.device,
         workers=run.workers,
     )
     return dataclasses.replace(scores, about={"model": model.file.sha256, "data": dataset.name}), failures
 
 
-def _glance(network: nn.Module, recipe: Recipe, dataset: ClassDataset, run: Run) -> dict[str, float]:
+def _glance(
+    network: nn.Module, recipe: Recipe, dataset: ClassDataset, run: Run, flow_folder: Path | None
+) -> dict[str, float]:
     """Top-1 by one clip a video, for validation on the way."""
     clip = dataclasses.replace(recipe.clip, test_clips=1)
+    config = ClassifyConfig(flow_folder=flow_folder)
     scores, _ = classify_dataset(
-        network, dataset, dataset.class_names, clip, ClassifyConfig(), run.processes.device, workers=run.workers
+        network, dataset, dataset.class_names, clip, config, run.processes.device, workers=run.workers
     )
     return {"val_top1": accuracy(scores).top1} if len(scores) else {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -33,6 +34,8 @@ class ClassifyConfig:
     paths: Literal["first", "mean"] = "first"
     """Scores are those of the first head, or the mean of all heads' (Eq. 6 trains two)."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    flow_folder: Path | None = None
+    """Where tools/extract_flow.py put the flow of the videos; None computes it, which takes long."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,14 @@ class VideoClips:
     """(n, T) index of each frame within the (labelled part of the) video."""
 
 
-def clips_of(video: ClassifiedVideo, clip: ClipInput) -> VideoClips:
+def clips_of(video: ClassifiedVideo, clip: ClipInput, flow_folder: Path | None = None) -> VideoClips:
     """The clips that ``clip`` names, whole or cropped as it says; VideoError where the video cannot be read."""
-    store = ClipStore(lambda height, width: whole_size(height, width, clip), gigabytes=_MEMORY)
+    store = ClipStore(
+        lambda height, width: whole_size(height, width, clip),
+        gigabytes=_MEMORY,
+        flow=clip.flow_settings,
+        flow_folder=flow_folder,
+    )
     source = store.open(video)
     indices = uniform_frames(source.num_frames, clip)
     # each frame is read once, however many clips it is in
@@ -73,7 +81,7 @@ def classify_video(
     network: nn.Module, video: ClassifiedVideo, clip: ClipInput, config: ClassifyConfig, device: str = "cpu"
 ) -> np.ndarray:
     """(classes,) float32 mean probabilities of the video's clips; VideoError where it cannot be read."""
-    return clip_scores(network, clips_of(video, clip).clips, clip, config, device).mean(axis=0)
+    return clip_scores(network, clips_of(video, clip, config.flow_folder).clips, clip, config, device).mean(axis=0)
 
 
 def classify_dataset(
@@ -95,7 +103,7 @@ def classify_dataset(
         on_video: called with the number of videos done.
     """
     videos, labels, rows, failures = [], [], [], []
-    loader = DataLoader(_TestVideos(dataset, clip), batch_size=None, num_workers=workers)
+    loader = DataLoader(_TestVideos(dataset, clip, config.flow_folder), batch_size=None, num_workers=workers)
     for number, (video, clips) in enumerate(zip(dataset.videos, loader), 1):
         if isinstance(clips, str):
             failures.append(clips)
@@ -112,14 +120,14 @@ def classify_dataset(
 class _TestVideos(TorchDataset[Tensor | str]):
     """The test clips of each video, (n, T, H, W, C) uint8, or why there are none."""
 
-    def __init__(self, dataset: ClassDataset, clip: ClipInput) -> None:
-        self.dataset, self.clip = dataset, clip
+    def __init__(self, dataset: ClassDataset, clip: ClipInput, flow_folder: Path | None) -> None:
+        self.dataset, self.clip, self.flow_folder = dataset, clip, flow_folder
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Tensor | str:
         try:
-            return clips_of(self.dataset.videos[index], self.clip).clips
+            return clips_of(self.dataset.videos[index], self.clip, self.flow_folder).clips
         except VideoError as error:
             return str(error)

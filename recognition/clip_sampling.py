@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from recognition.preprocessing import Preprocessing
+from video.flow import FlowSettings
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class ClipInput:
     test_crop: int = 0
     """Side of the middle crop at test; 0 is the whole frame, fully convolutional."""
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    flow: FlowSettings = field(default_factory=FlowSettings)
+    """How flow is computed; of no account with "rgb"."""
 
     def __post_init__(self) -> None:
         choices = {"stream": ("rgb", "flow"), "sampling": ("clip", "segments"), "aspect": ("4:3", "keep")}
@@ -68,6 +71,11 @@ class ClipInput:
         return 3 if self.stream == "rgb" else 2
 
     @property
+    def flow_settings(self) -> FlowSettings | None:
+        """Those of the flow that the clips are made of; None for RGB."""
+        return self.flow if self.stream == "flow" else None
+
+    @property
     def clip_frames(self) -> int:
         """Frames of one training clip."""
         return self.frames * (self.segments if self.sampling == "segments" else 1)
@@ -83,7 +91,11 @@ class ClipInput:
         unknown = sorted(set(values) - set(known))
         if unknown:
             raise ValueError(f"unknown option {unknown[0]!r}; ClipInput has {', '.join(known)}")
-        return cls(**{**values, "preprocessing": Preprocessing.from_dict(values["preprocessing"])})
+        inner = {
+            "preprocessing": Preprocessing.from_dict(values["preprocessing"]),
+            "flow": FlowSettings.from_dict(values.get("flow", {})),
+        }
+        return cls(**{**values, **inner})
 
 
 FLOW_PREPROCESSING = Preprocessing(mean=(128 / 255, 128 / 255), std=(0.229, 0.229))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recognition.clip_sampling import ClipInput
 from video.clips import size_with_short_side
+from video.flow import flip
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,14 @@ def random_view(frames: np.ndarray, clip: ClipInput, augment: ClipAugment, rng: 
     height, width = frames.shape[1:3]
     side = round(clip.crop * rng.uniform(augment.min_crop, 1)) if augment.min_crop < 1 else clip.crop
     top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-    view = torch.from_numpy(np.ascontiguousarray(frames[:, top : top + side, left : left + side]))
-    if side != clip.crop:
-        view = _resized(view, clip.crop)
+    view = frames[:, top : top + side, left : left + side]
     if rng.random() < augment.flip:
-        view = mirrored(view, clip)
-    return change_colour(view, augment.colour, rng) if clip.stream == "rgb" else view
+        # what moved to the right, in flow, moves to the left
+        view = flip(view) if clip.stream == "flow" else view[:, :, ::-1]
+    pixels = torch.from_numpy(np.ascontiguousarray(view))
+    if side != clip.crop:
+        pixels = _resized(pixels, clip.crop)
+    return change_colour(pixels, augment.colour, rng) if clip.stream == "rgb" else pixels
 
 
 def whole_view(frames: np.ndarray, clip: ClipInput) -> Tensor:
@@ -64,14 +67,6 @@ def whole_view(frames: np.ndarray, clip: ClipInput) -> Tensor:
         top, left = (frames.shape[1] - clip.test_crop) // 2, (frames.shape[2] - clip.test_crop) // 2
         frames = frames[:, top : top + clip.test_crop, left : left + clip.test_crop]
     return torch.from_numpy(np.ascontiguousarray(frames))
-
-
-def mirrored(view: Tensor, clip: ClipInput) -> Tensor:
-    """Left and right exchanged; what moved to the right, in flow, moves to the left: 255 - v on x, y stays."""
-    view = view.flip(2)
-    if clip.stream == "flow":
-        view = torch.stack([255 - view[..., 0], view[..., 1]], dim=-1)
-    return view
 
 
 def change_colour(clip: Tensor, strength: float, rng: np.random.Generator) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from recognition.clip_sampling import FLOW_PREPROCESSING, ClipInput
-from recognition.clip_views import ClipAugment, change_colour, crop_size, mirrored, random_view, whole_size, whole_view
+from recognition.clip_views import ClipAugment, change_colour, crop_size, random_view, whole_size, whole_view
 
 CLIP = ClipInput(short_side=6, crop=4, test_short_side=6)
 FLOW = replace(CLIP, stream="flow", preprocessing=FLOW_PREPROCESSING)
@@ -48,9 +48,11 @@ def test_half_of_the_views_are_mirrored() -> None:
 
 
 def test_mirrored_flow_moves_the_other_way() -> None:
-    flow = torch.tensor([[[[10, 1], [20, 2]]]], dtype=torch.uint8)  # one frame, one row, two columns, x and y
-    assert mirrored(flow, FLOW).tolist() == [[[[235, 2], [245, 1]]]]
-    assert torch.equal(mirrored(mirrored(flow, FLOW), FLOW), flow)
+    flow = np.zeros((1, 6, 8, 2), np.uint8)
+    flow[..., 0], flow[..., 1] = np.arange(8) * 10, 7
+    views = [random_view(flow, FLOW, ClipAugment(flip=share), np.random.default_rng(0)) for share in (0, 1)]
+    assert torch.equal(views[1][..., 0], 255 - views[0][..., 0].flip(2))
+    assert views[1][..., 1].unique().tolist() == [7]
 
 
 def test_smaller_crops_are_enlarged() -> None:

@@ -10,7 +10,10 @@ from tests.squares import FRAMES, square_videos
 from video.class_datasets import ClassifiedVideo
 from video.clip_store import ClipStore
 from video.clips import read_video
+from video.flow import FlowSettings
+from video.flow_cache import flow_path, write_flow
 from video.source import VideoError
+from video.tvl1 import TVL1Config
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +91,19 @@ def test_a_damaged_bundle_says_which_file_to_delete(video: ClassifiedVideo, tmp_
     bundle.write_bytes(b"nothing")
     with pytest.raises(VideoError, match="damaged copy"):
         ClipStore(half, folder=tmp_path).open(video)
+
+
+def test_flow_is_computed_or_read_from_its_files(video: ClassifiedVideo, tmp_path: Path) -> None:
+    settings = FlowSettings(tvl1=TVL1Config(scales=2, warps=1, outer_iterations=1))
+    write_flow(video.path, flow_path(tmp_path, video.name), settings)
+    wanted = np.array([3, 7])
+    computed = ClipStore(half, flow=settings).open(video)
+    assert computed.num_frames == FRAMES
+    found = computed.read(wanted).astype(int)
+    assert found.shape == (2, 24, 32, 2)
+    assert found[..., 0].max() > 132  # the square moves 3 pixels to the right, 19 grey values
+    for gigabytes in (1.0, 0.0):
+        read = ClipStore(half, flow=settings, flow_folder=tmp_path, gigabytes=gigabytes, folder=tmp_path).open(video)
+        assert np.abs(read.read(wanted) - found).mean() < 2  # the loss of JPEG
+    with pytest.raises(VideoError, match=r"right0\.flow\.zip"):
+        ClipStore(half, flow=settings, flow_folder=tmp_path / "gone").open(video)

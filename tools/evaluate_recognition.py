@@ -46,7 +46,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--save-scores", type=Path, metavar="FILE", help=".npz or .csv")
     parser.add_argument("--confusion", type=Path, metavar="FILE", help=".png, .pdf or .svg")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all numbers")
-    parser.add_argument("--flow", type=Path, metavar="DIR", help="flow made by extract_flow.py (else made on the fly)")
+    parser.add_argument("--flow", type=Path, metavar="DIR", help="flow by extract_flow.py; else it is computed")
     parser.add_argument("--batch", type=int, default=4, help="clips that go through the network together (default 4)")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: fp32")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
@@ -173,7 +173,7 @@ def classified(args: argparse.Namespace) -> tuple[ClassScores, list[str]]:
             dataset,
             model.class_names,
             clip,
-            ClassifyConfig(args.batch, args.paths, args.precision),
+            ClassifyConfig(args.batch, args.paths, args.precision, args.flow),
             args.device,
             workers=args.workers,
             on_video=lambda number: bar.update(number - bar.n),

@@ -40,7 +40,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     held_out.add_argument("--validate", choices=("val", "test"), help="validate on this part of the datasets")
     parser.add_argument("--preset", default="lgd3d-small", help="recipe (default lgd3d-small); see docs/recognition.md")
     parser.add_argument("--stream", choices=("rgb", "flow"), default="rgb", help="what the network sees (default rgb)")
-    parser.add_argument("--flow", type=Path, metavar="DIR", help="flow made by extract_flow.py (else made on the fly)")
+    parser.add_argument("--flow", type=Path, metavar="DIR", help="flow by extract_flow.py; else it is computed")
     parser.add_argument("--kernel", action="store_true", help="a second stage with the kernel head")
     parser.add_argument("--long", action="store_true", help="the second stage sees 128 frames; implies --kernel")
     parser.add_argument("--config", type=Path, help="TOML file of settings")
@@ -136,6 +136,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         },
         cache=args.cache,
         cache_gigabytes=args.cache_gigabytes,
+        flow_folder=args.flow,
     )
 
     def first_network() -> torch.nn.Module:

@@ -21,6 +21,8 @@ from PIL import Image
 from linking.files import replace_when_whole
 from video.class_datasets import ClassifiedVideo, frame_range
 from video.clips import ClipReader, read_video
+from video.flow import FlowSettings, FlowSource
+from video.flow_cache import flow_path, open_flow
 from video.frames import open_video
 from video.source import VideoError
 
@@ -32,13 +34,13 @@ SizeOf = Callable[[int, int], tuple[int, int]]
 
 
 class Frames(Protocol):
-    """The labelled frames of one video, all of one size."""
+    """The labelled frames of one video, all of one size; flow has x and y in the place of colours."""
 
     @property
     def num_frames(self) -> int: ...
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """(n, h, w, 3) uint8 RGB of the frames ``indices``, each within 0..num_frames - 1, in their order."""
+        """(n, h, w, 3 or 2) uint8, the frames ``indices``, each within 0..num_frames - 1, in their order."""
         ...
 
 
@@ -49,12 +51,23 @@ class ClipStore:
         size_of: gives the size of a video's frames.
         gigabytes: of memory for decoded videos, those that are asked for first; the others are read from their files.
         folder: for bundles of pictures instead; made where it does not exist. A bundle is made at first use and again
-            when its video changes.
+            when its video changes. Flow is never bundled: its own files are.
+        flow: the frames are pictures of optical flow, computed so, instead of RGB.
+        flow_folder: where tools/extract_flow.py put them; without it they are computed when they are asked for.
     """
 
-    def __init__(self, size_of: SizeOf, *, gigabytes: float = 4.0, folder: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        size_of: SizeOf,
+        *,
+        gigabytes: float = 4.0,
+        folder: str | Path | None = None,
+        flow: FlowSettings | None = None,
+        flow_folder: str | Path | None = None,
+    ) -> None:
         self.size_of = size_of
-        self.folder = None if folder is None else Path(folder)
+        self.folder = None if folder is None or flow is not None else Path(folder)
+        self.flow, self.flow_folder = flow, flow_folder
         self._bytes_left = int(gigabytes * 1e9)
         self._opened: dict[tuple[Path, float | None, float | None], Frames] = {}
 
@@ -66,17 +79,26 @@ class ClipStore:
         return self._opened[key]
 
     def _from_file(self, video: ClassifiedVideo) -> Frames:
+        if self.flow is not None:
+            cached = None if self.flow_folder is None else flow_path(self.flow_folder, video.name)
+            return self._from_reader(video, open_flow(video.path, self.flow, cached=cached))
         with open_video(video.path) as source:
             size, stated = self.size_of(source.height, source.width), source.stated_frames
         fits = stated is not None and stated * size[0] * size[1] * 3 <= self._bytes_left
-        if video.start is None and fits:
-            frames = read_video(video.path, size=size)
-        else:
-            reader = ClipReader(video.path)
-            part = frame_range(video, reader.num_frames, reader.fps)
-            if len(part) * size[0] * size[1] * 3 > self._bytes_left:
-                return _FileFrames(reader, part, size)
-            frames = reader.read(part, size=size)
+        if video.start is not None or not fits:
+            return self._from_reader(video, ClipReader(video.path))
+        return self._kept(read_video(video.path, size=size))
+
+    def _from_reader(self, video: ClassifiedVideo, reader: ClipReader | FlowSource) -> Frames:
+        """What a reader by index gives of the labelled part: kept where it fits into memory."""
+        size = self.size_of(reader.height, reader.width)
+        part = frame_range(video, reader.num_frames, reader.fps)
+        channels = 3 if self.flow is None else 2
+        if len(part) * size[0] * size[1] * channels > self._bytes_left:
+            return _FileFrames(reader, part, size)
+        return self._kept(reader.read(part, size=size))
+
+    def _kept(self, frames: np.ndarray) -> Frames:
         self._bytes_left -= frames.nbytes
         return _MemoryFrames(frames)
 
@@ -117,7 +139,7 @@ class _MemoryFrames:
 
 @dataclass(frozen=True, eq=False)
 class _FileFrames:
-    reader: ClipReader
+    reader: ClipReader | FlowSource
     part: range
     size: tuple[int, int]
 
