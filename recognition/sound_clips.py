@@ -9,7 +9,6 @@ import dataclasses
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from recognition.preprocessing import Preprocessing
+from recognition.preprocessing import Preprocessing, normalise_clips
 from video.audio import read_sound
 from video.class_datasets import ClassDataset, ClassifiedVideo, labelled_seconds
 from video.log_mel import LogMel, as_picture, log_mel
 from video.source import VideoError
 
+_MAX_UNREADABLE = 20
+"""Videos in a row that cannot be read before training stops: then it is not the videos that are wrong."""
 _MAX_SILENT = 200
-"""Videos in a row without a usable sound before training stops."""
+"""Videos without sound, and none with, before training stops."""
 
 
 @dataclass(frozen=True)
@@ -74,25 +75,34 @@ class SoundInput:
         return cls(**{**values, "preprocessing": Preprocessing.from_dict(values["preprocessing"])})
 
 
-def strip_of(video: ClassifiedVideo, sound: SoundInput) -> np.ndarray | None:
+def strip_of(video: ClassifiedVideo, sound: SoundInput) -> np.ndarray:
     """(bands, columns) uint8: the log-mel picture of all the sound of a video (or of its labelled part).
 
-    None where it has no sound. Column k begins k * hop samples after the first picture of the part is shown. Raises
-    VideoError where the file cannot be read.
+    Column k begins k * hop samples after the first picture of the part is shown. A video without sound gives silence,
+    one picture long: it is trained and tested on as such. Raises VideoError where the file cannot be read.
     """
     mel = sound.mel
     track = read_sound(video.path, rate=mel.rate, end=video.end)
-    if track is None:
-        return None
-    first, _ = labelled_seconds(video, len(track.samples) / mel.rate)
-    samples = track.samples[round(first * mel.rate) :]
+    samples = np.zeros(0, np.float32) if track is None else track.samples
+    first, _ = labelled_seconds(video, len(samples) / mel.rate)
+    samples = samples[round(first * mel.rate) :]
     columns = -(-len(samples) // mel.hop)
     if columns == 0:
-        return None
+        return np.zeros((mel.bands, sound.columns), np.uint8)
     padded = np.zeros(mel.samples_of(columns), np.float32)  # silence behind the end: a column for every hop
     count = min(len(samples), len(padded))
     padded[:count] = samples[:count]
     return as_picture(log_mel(padded, mel), mel)
+
+
+def uniform_pictures(video: ClassifiedVideo, sound: SoundInput) -> tuple[np.ndarray, np.ndarray]:
+    """The test pictures of a video, (n, 1, bands, columns, 1) uint8, and the seconds (n,) of their middles.
+
+    Raises VideoError where the file cannot be read.
+    """
+    strip = strip_of(video, sound)
+    seconds = uniform_seconds(strip, sound)
+    return pictures_around(strip, seconds, sound), seconds
 
 
 def pictures_around(strip: np.ndarray, seconds: np.ndarray, sound: SoundInput) -> np.ndarray:
@@ -122,9 +132,9 @@ def seconds_of_frames(frames: np.ndarray, fps: float) -> np.ndarray:
 class SoundClips(TorchDataset[tuple[Tensor, int]]):
     """Random log-mel pictures, ``clips_per_video`` of each video an epoch, and the number of the class.
 
-    Item ``(epoch, i)`` depends on the seed, the epoch and i only. A video without sound, or one that cannot be read,
-    stands back for the next one that has some; the first time it is told. The pictures of ``gigabytes`` of videos are
-    kept in memory, 13 kB a second.
+    Item ``(epoch, i)`` depends on the seed, the epoch and i only. A video that cannot be read is told once a process
+    and stands back for the next one that can; one without sound is silence, and the first such is told. The strips of
+    as many videos as ``gigabytes`` hold are kept in memory, 13 kB a second.
     """
 
     def __init__(
@@ -134,38 +144,62 @@ class SoundClips(TorchDataset[tuple[Tensor, int]]):
         self.class_index = {name: index for index, name in enumerate(dataset.class_names)}
         self._bytes_left = int(gigabytes * 1e9)
         self._strips: dict[int, np.ndarray] = {}
-        self._without: set[Path] = set()
+        self._unreadable: set[int] = set()
+        self._silent: set[int] = set()
+        self._is_heard = False  # whether any video had sound so far
 
     def __len__(self) -> int:
         return len(self.dataset.videos) * self.clips_per_video
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, index = key
-        for number in range(index, index + min(_MAX_SILENT, len(self.dataset))):
-            number %= len(self.dataset)
-            strip = self._strip(number)
-            if strip is None:
+        for place in range(index, index + min(_MAX_UNREADABLE, len(self.dataset))):
+            number = place % len(self.dataset)
+            if number in self._unreadable:
+                continue
+            try:
+                strip = self._strip(number)
+            except VideoError as error:
+                self._unreadable.add(number)
+                warnings.warn(f"left out of training: {error}", stacklevel=2)
                 continue
             rng = np.random.default_rng((self.seed, epoch, index))
             room = max(0, strip.shape[1] - self.clip.columns)
             start = int(rng.integers(room + 1)) * self.clip.mel.hop / self.clip.mel.rate
             picture = pictures_around(strip, np.array([start + self.clip.seconds / 2]), self.clip)[0]
             return torch.from_numpy(picture), self.class_index[self.dataset.videos[number].label]
-        raise VideoError(f"{self.dataset.name}: {min(_MAX_SILENT, len(self.dataset))} videos in a row have no sound")
+        raise VideoError(f"{self.dataset.name}: {_MAX_UNREADABLE} videos in a row cannot be read; is the disk there?")
 
-    def _strip(self, number: int) -> np.ndarray | None:
+    def network_input(self, pictures: Tensor, device: torch.device | str) -> Tensor:
+        """A batch of pictures as the network wants it."""
+        return normalise_clips(pictures, self.clip.preprocessing, device=device)
+
+    def _strip(self, number: int) -> np.ndarray:
+        if number in self._strips:
+            return self._strips[number]
         video = self.dataset.videos[number]
-        if number in self._strips or video.path in self._without:
-            return self._strips.get(number)
-        try:
-            strip = strip_of(video, self.clip)
-            reason = f"{video.path}: it has no sound"
-        except VideoError as error:
-            strip, reason = None, str(error)
-        if strip is None:
-            self._without.add(video.path)
-            warnings.warn(f"left out of training: {reason}", stacklevel=3)
-        elif strip.nbytes <= self._bytes_left:
+        strip = strip_of(video, self.clip)
+        if strip.any():
+            self._is_heard = True
+        else:
+            self._note_silence(number, video)
+        if strip.nbytes <= self._bytes_left:
             self._bytes_left -= strip.nbytes
             self._strips[number] = strip
         return strip
+
+    def _note_silence(self, number: int, video: ClassifiedVideo) -> None:
+        """One warning for all; an error where it seems that no video has sound."""
+        if not self._silent:
+            warnings.warn(
+                f"{video.path}: has no sound, and is learned as silence, as are all such videos", stacklevel=4
+            )
+        self._silent.add(number)
+        if not self._is_heard and len(self._silent) >= min(_MAX_SILENT, len(self.dataset)):
+            raise SilentDatasetError(
+                f"{self.dataset.name}: the first {len(self._silent)} videos have no sound; take a dataset with sound"
+            )
+
+
+class SilentDatasetError(ValueError):
+    """There is nothing to hear in a dataset."""

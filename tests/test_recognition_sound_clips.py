@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from recognition.sound_clips import (
+    SilentDatasetError,
     SoundClips,
     SoundInput,
     pictures_around,
     seconds_of_frames,
     strip_of,
+    uniform_pictures,
     uniform_seconds,
 )
 from tests.sound_samples import tone, write_video_with_sound
@@ -68,8 +70,13 @@ def test_a_labelled_part_is_cut_out_and_a_file_that_is_cut_already_is_taken_whol
     assert cut.shape[1] == 200
 
 
-def test_no_sound_is_no_strip(folder, tmp_path):
-    assert strip_of(video(folder / "mute.mp4"), SOUND) is None
+def test_a_video_without_sound_is_a_picture_of_silence(folder, tmp_path):
+    strip = strip_of(video(folder / "mute.mp4"), SOUND)
+    assert strip.shape == (128, SOUND.columns)
+    assert not strip.any()
+    pictures, seconds = uniform_pictures(video(folder / "mute.mp4"), SOUND)
+    assert pictures.shape == (1, 1, 128, SOUND.columns, 1)
+    assert seconds.tolist() == [SOUND.seconds / 2]
     with pytest.raises(VideoError, match="no such video file"):
         strip_of(video(tmp_path / "absent.mp4"), SOUND)
 
@@ -135,20 +142,40 @@ def test_training_pictures_depend_on_seed_epoch_and_number_only(folder):
     assert [one[0, index][1] for index in range(4)] == [0, 1, 0, 1]
 
 
-def test_a_video_without_sound_is_told_once_and_stands_back(folder):
-    clips = SoundClips(dataset(folder, ["mute.mp4", "absent.mkv", "high.mkv"]), SOUND, seed=0)
-    with pytest.warns(UserWarning, match="left out of training") as told:
-        assert [clips[0, index][1] for index in (0, 1, 2, 0)] == [1, 1, 1, 1]
-    assert len(told) == 2
-    assert "mute.mp4: it has no sound" in str(told[0].message)
-    assert "no such video file" in str(told[1].message)
+def test_a_video_without_sound_is_learned_as_silence_and_told_once(folder):
+    clips = SoundClips(dataset(folder, ["mute.mp4", "high.mkv", "mute.mp4"]), SOUND, seed=0)
+    with pytest.warns(UserWarning, match="has no sound; it and others like it are learned as silence") as told:
+        items = [clips[0, index] for index in (0, 1, 2, 0)]
+    assert [label for _, label in items] == [0, 1, 0, 0]
+    assert [bool(picture.any()) for picture, _ in items] == [False, True, False, False]
+    assert len(told) == 1
+
+
+def test_a_video_that_cannot_be_read_stands_back(folder):
+    clips = SoundClips(dataset(folder, ["absent.mkv", "high.mkv"]), SOUND, seed=0)
+    with pytest.warns(UserWarning, match="left out of training: .*no such video file") as told:
+        assert [clips[epoch, 0][1] for epoch in (0, 1)] == [1, 1]
+    assert len(told) == 1
+    nothing = SoundClips(dataset(folder, ["absent.mkv"]), SOUND, seed=0)
+    told = pytest.warns(UserWarning, match="left out of training")
+    with told, pytest.raises(VideoError, match="videos in a row cannot be read"):
+        nothing[0, 0]
 
 
 def test_a_dataset_without_any_sound_is_an_error(folder):
-    clips = SoundClips(dataset(folder, ["mute.mp4"]), SOUND, seed=0)
-    silent = pytest.warns(UserWarning, match="it has no sound")
-    with silent, pytest.raises(VideoError, match="tones: 1 videos in a row have no sound"):
+    clips = SoundClips(dataset(folder, ["mute.mp4", "mute.mp4"]), SOUND, seed=0)
+    with pytest.warns(UserWarning, match="has no sound"):
         clips[0, 0]
+    with pytest.raises(SilentDatasetError, match="tones: the first 2 videos have no sound; take a dataset with"):
+        clips[0, 1]
+
+
+def test_the_network_sees_grey_between_minus_one_and_one(folder):
+    clips = SoundClips(dataset(folder, ["noise.mkv"]), SOUND, seed=0)
+    batch = clips[0, 0][0][None]
+    values = clips.network_input(batch, "cpu")
+    assert values.shape == (1, 1, 1, 128, 20)
+    assert values[0, 0, 0, 5, 7] == pytest.approx(batch[0, 0, 5, 7, 0].item() / 127.5 - 1)
 
 
 # ---- configuration ----
