@@ -25,6 +25,8 @@ class Actor:
     """The tube of the best class."""
     classes: tuple[tuple[str, float], ...]
     """(label, tube score), best first; the first is the label of ``tube``."""
+    tubes: tuple[Tube, ...] = ()
+    """All tubes of the actor, ``tube`` first, then the weaker ones; empty where nobody asked."""
 
 
 def group_by_actor(tubes: Sequence[Tube], *, overlap: float = 0.5, count: int = 3) -> list[Actor]:
@@ -38,12 +40,14 @@ def group_by_actor(tubes: Sequence[Tube], *, overlap: float = 0.5, count: int = 
     groups: list[list[Tube]] = []
     for tube in order:
         for group in groups:
-            if all(tube.label != other.label for other in group) and _follows(tube, group[0], overlap):
+            if all(tube.label != other.label for other in group) and follows(tube, group[0], overlap):
                 group.append(tube)
                 break
         else:
             groups.append([tube])
-    return [Actor(group[0], tuple((tube.label, tube.score) for tube in group[:count])) for group in groups]
+    return [
+        Actor(group[0], tuple((tube.label, tube.score) for tube in group[:count]), tuple(group)) for group in groups
+    ]
 
 
 def best_classes(actor: Actor, scored: ScoredVideo, *, count: int = 3) -> tuple[tuple[str, float], ...]:
@@ -59,7 +63,8 @@ def best_classes(actor: Actor, scored: ScoredVideo, *, count: int = 3) -> tuple[
     return tuple(named.items())
 
 
-def _follows(tube: Tube, leader: Tube, overlap: float) -> bool:
+def follows(tube: Tube, leader: Tube, overlap: float = 0.5) -> bool:
+    """Whether ``tube`` shows the actor of ``leader``: half of its frames shared, mean box IoU there ``overlap``."""
     shared, mine, its = np.intersect1d(tube.frames, leader.frames, assume_unique=True, return_indices=True)
     if len(shared) < 0.5 * len(tube):
         return False

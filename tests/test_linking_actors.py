@@ -26,6 +26,7 @@ def test_an_actor_is_shown_once_with_its_classes_best_first() -> None:
     tubes = [still("walk", 0.3, 1), still("run", 0.6, 2), still("jump", 0.1, 3)]
     assert shown(tubes) == [(2, ["run", "walk", "jump"])]
     assert group_by_actor(tubes)[0].classes == (("run", 0.6), ("walk", 0.3), ("jump", 0.1))
+    assert group_by_actor(tubes, count=1)[0].tubes == (tubes[1], tubes[0], tubes[2])
 
 
 def test_three_classes_are_kept_unless_told_otherwise() -> None:

@@ -11,9 +11,10 @@ from PIL import Image, ImageDraw
 from linking.colours import tube_colour
 from linking.files import replace_when_whole
 from linking.records import Tube
-from video.drawing import check_frames, check_places, marks_at
+from video.drawing import check_frames, check_places
 from video.frames import open_video
-from video.marks import Mark, draw_marks, font, shortened
+from video.marks import font, shortened
+from video.thumbnails import marked, shrunk, spread_frames
 
 _COLUMNS = 6
 _MAX_ROWS = 12
@@ -35,7 +36,7 @@ def write_contact_sheet(
     and when a tube goes on where the video has ended.
     """
     shown = sorted(tubes, key=lambda tube: (np.isnan(tube.score), -tube.score, tube.id))[:_MAX_ROWS]
-    wanted = {tube.id: _spread(tube) for tube in shown}
+    wanted = {tube.id: spread_frames(tube, _COLUMNS) for tube in shown}
     pictures: dict[tuple[int, int], Image.Image] = {}
     with open_video(source) as video:
         check_places(shown, video.width, video.height, video.name)
@@ -45,29 +46,15 @@ def write_contact_sheet(
         for frames, picture in enumerate(video, 1):
             rows = [tube for tube in shown if frames - 1 in wanted[tube.id]]
             if rows:
-                small = Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+                small = shrunk(picture, scale)
             for tube in rows:
-                pictures[tube.id, frames - 1] = _thumb(small, scale, tube, ground_truth or (), frames - 1)
+                pictures[tube.id, frames - 1] = marked(small, scale, tube, ground_truth or (), frames - 1)
             if progress is not None:
                 progress(frames)
         check_frames(shown, frames, video.name)
     sheet = _arranged(shown, wanted, pictures, size, left_out=len(tubes) - len(shown))
     with replace_when_whole(path) as temporary:
         sheet.save(temporary, "PNG")
-
-
-def _spread(tube: Tube) -> list[int]:
-    """Frames of the tube at equal distances, its first and last among them, each once."""
-    places = np.unique(np.linspace(0, len(tube) - 1, _COLUMNS).round().astype(int))
-    return tube.frames[places].tolist()
-
-
-def _thumb(small: Image.Image, scale: float, tube: Tube, truth: Sequence[Tube], frame: int) -> Image.Image:
-    picture = small.copy()
-    marks = [Mark(mark.box, (255, 255, 255), thin=True) for mark in marks_at(truth, frame)]
-    marks += [Mark(mark.box, mark.colour, dashed=mark.dashed) for mark in marks_at([tube], frame)]
-    draw_marks(picture, marks, scale=scale)
-    return picture
 
 
 def _arranged(

@@ -58,12 +58,14 @@ def annotate_video(
     ground_truth: Sequence[Tube] | None = None,
     progress: Callable[[int], None] | None = None,
     max_frames: int | None = None,
+    watch: Callable[[int, np.ndarray], None] | None = None,
 ) -> int:
     """Write ``source`` to ``destination`` with its tubes drawn in and a panel at the right; number of frames.
 
     ``top_classes`` are the (label, score) pairs of a tube by its id, best first, of which three are shown; without
     them a tube shows its own. ``ground_truth`` is drawn in thin light lines. ``progress`` is called with the
-    number of frames done. No more than ``max_frames`` are written. Memory does not grow with the length of the video.
+    number of frames done, ``watch`` with each frame's number and its picture as decoded, for those who want to take
+    something else from it. No more than ``max_frames`` are written. Memory does not grow with the length of the video.
 
     Raises VideoError when the video cannot be read or written, and when a tube has boxes beyond its last frame
     or outside its picture, which means that video and tubes do not belong together; then nothing is written.
@@ -76,13 +78,13 @@ def annotate_video(
         check_places([*tubes, *truth], video.width, video.height, video.name)
         with VideoWriter(destination, width=width, height=height, fps=video.fps) as writer:
             for number, frame in enumerate(islice(video, max_frames)):
+                if watch is not None:
+                    watch(number, frame)
                 canvas = Image.new("RGB", (width, height))
                 picture = Image.fromarray(frame)
                 if picture.size != size:
                     picture = picture.resize(size, Image.Resampling.BICUBIC)
-                draw_marks(
-                    picture, [*_truth_marks(truth, tubes, number), *marks_at(tubes, number)], scale=scale
-                )
+                draw_marks(picture, [*_truth_marks(truth, tubes, number), *marks_at(tubes, number)], scale=scale)
                 canvas.paste(picture, (0, 0))
                 entries = _entries(tubes, number, top_classes or {})
                 canvas.paste(panel.draw(entries, frame=number, seconds=number / video.fps), (size[0], 0))
@@ -138,9 +140,7 @@ def _truth_marks(truth: Sequence[Tube], tubes: Sequence[Tube], frame: int) -> li
 
 def _entries(tubes: Sequence[Tube], frame: int, top_classes: TopClasses) -> list[PanelEntry]:
     """What the panel shows at ``frame``: the tubes that have begun and not ended, by id so that none jumps."""
-    visible = sorted(
-        (tube for tube in tubes if tube.first_frame <= frame < tube.end_frame), key=lambda tube: tube.id
-    )
+    visible = sorted((tube for tube in tubes if tube.first_frame <= frame < tube.end_frame), key=lambda tube: tube.id)
     return [
         PanelEntry(
             tube_colour(tube.id),
