@@ -8,6 +8,8 @@ class. "sure" scores are a softmax as a trained network gives it (few classes ab
 settings), "flat" scores leave every box in play for every class, the worst case (on a fifth of the frames). The plain
 alternative is a Viterbi search per class with a Python loop over frames, three paths a class: the published method,
 written the obvious way with the helpers of linking.geometry. It cannot bridge gaps and is given a video without any.
+"Live" is the online linker as an application uses it: after every frame the tubes alive are looked at (a second of
+each) and finished ones taken out.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from linking.build import build_tubes
 from linking.files import replace_when_whole
 from linking.geometry import box_iou, nms
 from linking.link import PAPER, LinkConfig, link_classes
+from linking.online import SINGH, OnlineConfig, OnlineLinker
 from linking.records import Detections
 from linking.scores import ScoredVideo
 from linking.trim import TrimConfig
@@ -96,6 +99,17 @@ def plain_viterbi(scored: ScoredVideo, paths: int = 3, top: int = 5) -> list[lis
     return result
 
 
+def link_live(scored: ScoredVideo, config: OnlineConfig, *, look: bool) -> None:
+    """Feed the online linker frame by frame."""
+    linker = OnlineLinker(scored.class_names, config)
+    for found in scored.detections:
+        linker.update(found)
+        if look:
+            linker.live(last=25)
+            linker.finished()
+    linker.finish()
+
+
 def cpu_seconds(work: Callable[[], object], repeat: int) -> float:
     """Median CPU seconds of ``repeat`` runs."""
     taken = []
@@ -123,6 +137,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--classes", type=int, default=24)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--plain-frames", type=int, default=300, help="frames of the plain alternative, which is slow")
+    parser.add_argument("--online-frames", type=int, default=2000, help="frames of the online linker")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report")
     args = parser.parse_args(argv)
 
@@ -143,6 +158,16 @@ def main(argv: list[str] | None = None) -> int:
         stored = sum(f.boxes.nbytes + f.scores.nbytes + f.class_scores.nbytes for f in whole.detections)
         peak = extra_memory(lambda scored=whole: build_tubes(scored, link, trim))
         report[f"{name}_peak_memory_over_detections"] = round(peak / stored, 2)
+        some = first_frames(whole, args.online_frames)
+        for kind, config, look in (
+            ("online", OnlineConfig(), False),
+            ("live", OnlineConfig(), True),
+            ("singh", SINGH, False),
+        ):
+            online_s = cpu_seconds(
+                lambda scored=some, c=config, look=look: link_live(scored, c, look=look), args.repeat
+            )
+            report[f"{name}_{kind}_cpu_ms_per_frame"] = round(1000 * online_s / some.num_frames, 3)
         few = first_frames(whole, args.plain_frames)
         plain_s = cpu_seconds(lambda scored=few: plain_viterbi(scored), 1)
         paper_s = cpu_seconds(lambda scored=few: link_classes(scored.detections, scored.class_names, PAPER), 3)

@@ -147,6 +147,8 @@ class OnlineLinker:
 
         A tube keeps its id for life and in ``finished``. Paths that would be dropped if they ended now are left out.
         """
+        if last is not None and last < 1:
+            raise ValueError(f"last is a number of frames, 1 or more, got {last}")
         tubes = [self._linked(path, last).tube for path in self._paths if self._lasts(path)]
         return sorted(tubes, key=lambda tube: (-tube.score, tube.id))
 

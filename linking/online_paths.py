@@ -74,20 +74,20 @@ def linked_tube(
 ) -> LinkedTube:
     """The tube of ``path``; of its boxes only those in its ``last`` frames, while its score is that of all."""
     found = np.array(path.frames)
-    boxes = np.array(path.boxes, np.float32).reshape(-1, 4)
-    rows, own = np.array(path.rows, np.int64), np.array(path.scores, np.float32)
-    frames = np.arange(found[0], found[-1] + 1)
+    frames = np.arange(found[0] if last is None else max(found[0], found[-1] + 1 - last), found[-1] + 1)
+    # of a path that has lived for long only what is shown is looked at
+    known = slice(max(0, np.searchsorted(found, frames[0], side="right") - 1), None)
+    found, rows, own = found[known], np.array(path.rows, np.int64)[known], np.array(path.scores, np.float32)
+    boxes = np.array(path.boxes, np.float32).reshape(-1, 4)[known]
     after = np.searchsorted(found, frames)  # the box of each frame, or the next one
-    scores = own[after]
-    source, row = found[after], rows[after]
+    scores, source, row = own[known][after], found[after], rows[after]
     if gap_boxes == "repeat":
         filled = boxes[after]
+        own = np.repeat(own, np.diff(path.frames, prepend=path.frames[0] - 1))
     else:
-        filled = interpolate_boxes(found, boxes, frames)
         gap = source != frames
+        filled = interpolate_boxes(found, boxes, frames) if gap.any() else boxes[after]
         scores[gap], source[gap], row[gap] = NO_SCORE, -1, -1
-    known = scores[~np.isnan(scores)]
-    best = known if score_boxes is None else np.sort(known)[-score_boxes:]
-    shown = slice(None) if last is None else slice(max(0, len(frames) - last), None)
-    tube = Tube(label, frames[shown], filled[shown], scores[shown], float(best.mean(dtype=np.float64)), path.number)
-    return LinkedTube(tube, source[shown], row[shown])
+    best = own if score_boxes is None else np.sort(own)[-score_boxes:]
+    tube = Tube(label, frames, filled, scores, float(best.mean(dtype=np.float64)), path.number)
+    return LinkedTube(tube, source, row)

@@ -292,6 +292,18 @@ class TestLive:
         assert tube.frames.tolist() == [2, 3]
         assert tube.score == pytest.approx((0.9 + 0.9 + 0.6 + 0.6) / 4)
 
+    @pytest.mark.parametrize("config", [ANY, dataclasses.replace(SINGH, min_boxes=1, max_gap=4)])
+    @pytest.mark.parametrize("last", range(1, 12))
+    def test_the_trail_is_the_end_of_the_tube_also_where_it_begins_in_a_gap(self, config, last):
+        linker = OnlineLinker(CLASSES, config)
+        for t in (0, 1, 5, 6, 9):
+            linker.update(frame_of(t, (at(2 * t), 0.1 * (t + 1))))
+        (trail,), (tube,) = linker.live(last=last), linker.live()
+        assert trail.score == tube.score
+        assert trail.frames.tolist() == tube.frames[-last:].tolist()
+        assert trail.boxes.tolist() == tube.boxes[-last:].tolist()
+        assert np.array_equal(trail.scores, tube.scores[-last:], equal_nan=True)
+
     def test_best_first(self):
         linker = OnlineLinker(CLASSES, ANY)
         linker.update(frame_of(0, (at(0), 0.5), (at(100), 0.9)))
@@ -358,6 +370,8 @@ def test_input_that_cannot_be_linked():
     with pytest.raises(ValueError, match="frame 4 has 2 class scores a box, but there are 3 labels"):
         linker.update(Detections(4, [at(0)], [0.5], [[0.1, 0.2]]))
     linker.update(frame_of(4, (at(0), 0.5)))  # what was refused left no trace
+    with pytest.raises(ValueError, match="last is a number of frames, 1 or more, got 0"):
+        linker.live(last=0)
 
 
 @pytest.mark.parametrize(
