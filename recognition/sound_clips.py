@@ -191,9 +191,7 @@ class SoundClips(TorchDataset[tuple[Tensor, int]]):
     def _note_silence(self, number: int, video: ClassifiedVideo) -> None:
         """One warning for all; an error where it seems that no video has sound."""
         if not self._silent:
-            warnings.warn(
-                f"{video.path}: has no sound, and is learned as silence, as are all such videos", stacklevel=4
-            )
+            warnings.warn(f"{video.path}: has no sound; it and others like it are learned as silence", stacklevel=4)
         self._silent.add(number)
         if not self._is_heard and len(self._silent) >= min(_MAX_SILENT, len(self.dataset)):
             raise SilentDatasetError(
