@@ -97,6 +97,7 @@ def test_a_run_leaves_tubes_video_plot_scores_and_a_record(run: Run, files: Path
         "tubes.csv",
         "tubes.json",
         "run.json",
+        "report.html",
         "squares.annotated.mp4",
         "squares.tubes.png",
         "squares.scores.npz",
@@ -116,6 +117,31 @@ def test_a_run_leaves_tubes_video_plot_scores_and_a_record(run: Run, files: Path
     assert annotation.tubes[0].label in out
     for stage in ("decode", "propose", "score", "link", "draw"):
         assert f"{stage} " in err
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert f"#0 {annotation.tubes[0].label}" in page
+    assert page.count('src="data:video/mp4;base64,') == 1
+    assert page.count('src="data:image/jpeg;base64,') >= 6
+    assert record["weights"][0]["sha256"] in page
+
+
+def test_the_report_can_be_left_out_and_has_no_pictures_without_a_video(run: Run, files: Path, tmp_path: Path) -> None:
+    """With the annotation of a dataset, which is shown beside the tubes."""
+    (tmp_path / "data" / "videos").mkdir(parents=True)
+    (tmp_path / "data" / "videos" / "squares.mp4").write_bytes((files / "squares.mp4").read_bytes())
+    (tmp_path / "data" / "tubes.csv").write_bytes((files / "truth.csv").read_bytes())
+    dataset = ["--dataset", tmp_path / "data", "--part", "all", "--no-video", "--score-threshold", 0]
+    code, _, err = run(*dataset)
+    assert code == 0, err
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Ground truth beside predictions" in page
+    assert "<video" not in page
+    assert "<img" not in page
+    assert "report.html" in err
+    code, _, err = run(*dataset, "--no-report", "--output", tmp_path / "quiet")
+    assert code == 0, err
+    assert not (tmp_path / "quiet" / "report.html").exists()
+    assert (tmp_path / "quiet" / "tubes.csv").exists()
+    assert "report.html" not in err
 
 
 def test_tubes_of_a_table_keep_their_frames_boxes_and_ids(run: Run, files: Path, tmp_path: Path) -> None:
