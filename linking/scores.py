@@ -151,7 +151,8 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except ScoresError:
         raise
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+    # Python itself stumbles over text with letters that are none: SystemError.
+    except (ValueError, KeyError, TypeError, OverflowError, SystemError) as error:
         raise ScoresError(f"{path}: not a usable score file: {one_line(error, 180)}") from error
 
 

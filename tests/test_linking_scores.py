@@ -1,4 +1,5 @@
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -118,6 +119,7 @@ ABOUT = {
         ({"scores": None}, "no array 'scores'"),
         ({"about": np.array("[1]")}, "header"),
         ({"about": np.array("{")}, "not a usable score file"),
+        ({"about": np.array([2**31], np.uint32).view("U1")[0:1].reshape(())}, "not a usable score file"),
         ({"about": np.array(json.dumps({**ABOUT, "version": 2}))}, "version 2 of the format, this program reads 1"),
         ({"about": np.array(json.dumps({**ABOUT, "class_names": ["run"]}))}, "2 class scores a box for 1 class names"),
         ({"about": np.array(json.dumps({**ABOUT, "width": "x"}))}, "not a usable score file"),
@@ -145,6 +147,20 @@ def test_pickled_objects_are_not_loaded(tmp_path):
     rewrite(path, scores=np.array([{}, {}, {}], object))
     with pytest.raises(ScoresError):
         read_scores(path)
+
+
+def test_members_of_the_archive_that_are_no_arrays_or_damaged_ones_are_refused(tmp_path):
+    write_scores(tmp_path / "a.npz", scored_video())
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    boxes = members["boxes.npy"]
+    for damaged in (b"no array", boxes.replace(b"{'descr'", b"{'descr(("), boxes.replace(b"}", b"\0"), boxes[:-1]):
+        with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+            for name, data in {**members, "boxes.npy": damaged}.items():
+                archive.writestr(name, data)
+        with pytest.raises(ScoresError, match=r"b\.npz: not a whole \.npz score file") as error:
+            read_scores(tmp_path / "b.npz")
+        one_line(error)
 
 
 def test_other_arrays_are_refused_and_other_suffixes_not_written(tmp_path):

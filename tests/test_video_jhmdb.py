@@ -81,6 +81,7 @@ def test_splits_count_from_1(tmp_path: Path) -> None:
     ("changes", "text"),
     [
         ({"labels": "jump"}, "labels"),
+        ({"labels": ["ju\x00p", "wave"]}, "labels"),
         ({"gttubes": []}, "must be dictionaries"),
         ({"gttubes": {"../../outside": {}}}, "expected a video name"),
         ({"gttubes": {"jump/two\nlines": {}}}, "expected a video name"),

@@ -167,6 +167,13 @@ def test_hostile_sizes_and_states_are_refused(tmp_path: Path, case: str) -> None
         load_pickle(write(tmp_path / "hostile.pkl", data))
 
 
+def test_a_name_that_is_asked_for_is_cut_short(tmp_path: Path) -> None:
+    with pytest.raises(PickleError, match="refused") as caught:
+        load_pickle(write(tmp_path / "a.pkl", b"c" + b"\0" * 500 + b"\n" + b"\1" * 500 + b"\n."))
+    assert len(str(caught.value).removeprefix(str(tmp_path))) < 250
+    assert str(caught.value).isprintable()
+
+
 def test_a_large_memo_number_costs_nothing(tmp_path: Path) -> None:
     assert load_pickle(write(tmp_path / "a.pkl", b"K\x05r" + struct.pack("<I", 2**32 - 1) + b".")) == 5
 

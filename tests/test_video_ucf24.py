@@ -96,6 +96,7 @@ def test_what_is_wrong_is_named_with_file_video_and_tube(tmp_path: Path, changes
         ({"/abs/v": {"annotations": [], "label": 0, "numf": 9}}, "expected a video name"),
         ({"db": [], "classes": ["a"]}, "dictionary"),
         ({"db": {}, "classes": "a"}, "classes"),
+        ({"db": {}, "classes": ["a\x00"]}, "classes"),
     ],
 )
 def test_other_data_is_refused(tmp_path: Path, data: object, text: str) -> None:

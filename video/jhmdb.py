@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from linking.records import Tube, VideoAnnotation
-from video.names import is_video_name
+from video.names import is_label, is_video_name
 from video.pickles import load_pickle
 
 _SPLIT_FILE = re.compile(r"(?P<label>.+)_test_split(?P<split>[1-9])\.txt")
@@ -150,7 +150,7 @@ def _size(value: Any, place: str) -> tuple[int | None, int | None]:
 
 
 def _strings(values: Any, place: str) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+    if not isinstance(values, list) or not all(is_label(value) for value in values):
         raise JhmdbError(f"{place} must be a list of names")
     return tuple(values)
 

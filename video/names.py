@@ -13,3 +13,8 @@ def is_video_name(name: object) -> TypeGuard[str]:
     if not isinstance(name, str) or not 0 < len(name) <= 512 or not name.isprintable() or "\\" in name:
         return False
     return all(part not in ("", ".", "..") for part in name.split("/"))
+
+
+def is_label(name: object) -> TypeGuard[str]:
+    """Whether ``name`` is text that any file and any message can hold: not empty, no control characters."""
+    return isinstance(name, str) and 0 < len(name) <= 512 and name.isprintable()

@@ -161,7 +161,8 @@ class _Machine:
     def find(self, module: str, name: str) -> None:
         found = self.names.get((module, name))
         if found is None:
-            raise PickleError(f"refused: it asks for {module[:60]!a}.{name[:60]!a}, which annotation does not need")
+            asked = ".".join(ascii(part)[1:-1][:60] for part in (module, name))
+            raise PickleError(f"refused: it asks for {asked}, which annotation does not need")
         self.stack.append(found)
 
     def stack_global(self) -> None:

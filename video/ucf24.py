@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from linking.records import Tube, VideoAnnotation
-from video.names import is_video_name
+from video.names import is_label, is_video_name
 from video.pickles import load_pickle
 
 WIDTH, HEIGHT = 320, 240
@@ -154,6 +154,6 @@ def _tube(entry: Any, number: int, num_frames: int, class_names: tuple[str, ...]
 def _names(values: Any, place: str) -> tuple[str, ...]:
     if isinstance(values, np.ndarray) and values.dtype.kind == "U" and values.ndim == 1:
         values = values.tolist()
-    if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
+    if not isinstance(values, (list, tuple)) or not all(is_label(value) for value in values):
         raise Ucf24Error(f"{place} must be a list of names")
     return tuple(values)
