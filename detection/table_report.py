@@ -39,7 +39,7 @@ def table_video_report(
         record: what ``record_beside`` the table says; has the rest where ``annotation`` and ``fps`` do not.
         fps: frames a second, from the file.
         scored: the scores the tubes were made from; ScoresError if it has fewer frames than the tubes.
-        truth: its ground truth; None where none was given.
+        truth: its ground truth, set beside the tubes of ``actors``; None where none was given.
         thumbnails: pictures of the tubes.
         annotated: the video with its tubes drawn in.
     """
@@ -62,7 +62,7 @@ def table_video_report(
         int(annotation.width or _positive(known.get("width")) or 0),
         int(annotation.height or _positive(known.get("height")) or 0),
         lanes_of(actors, scored, link_settings(record), thumbnails),
-        truth=None if truth is None else beside_predictions(truth, annotation.tubes),
+        truth=None if truth is None else beside_predictions(truth, [tube for actor in actors for tube in actor.tubes]),
         annotated=annotated,
         seconds=_stage_seconds(known),
         warnings=warnings,

@@ -131,7 +131,7 @@ def _convert(value: Any, wanted: Any, name: str) -> Any:
     if origin is tuple and isinstance(value, list):
         return tuple(value)
     if arguments and origin is not tuple:  # a union, for example float | None
-        if value in ("none", "None") and type(None) in arguments:
+        if value in (None, "none", "None") and type(None) in arguments:
             return None
         alternatives = [argument for argument in arguments if argument is not type(None)]
         return _convert(value, alternatives[0], name) if len(alternatives) == 1 else value

@@ -1,4 +1,5 @@
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +37,11 @@ def test_words_of_the_command_line_win_over_the_file(tmp_path: Path) -> None:
 def test_none_and_plain_words_need_no_quotes() -> None:
     changed = with_settings(Outer(limit=1.0), read_settings(None, ["limit=none", "mode=own", "flip=false"]))
     assert changed == Outer(limit=None, mode="own", flip=False)
+
+
+def test_settings_from_a_record_in_json_are_taken_back() -> None:
+    for config in (Outer(), Outer(0.5, "own", 0.25, False, Inner(3, (4,)))):
+        assert with_settings(Outer(limit=9.0), json.loads(json.dumps(asdict(config)))) == config
 
 
 @pytest.mark.parametrize(

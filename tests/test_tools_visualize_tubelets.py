@@ -1,4 +1,7 @@
+import dataclasses
+import hashlib
 import importlib.util
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from linking.records import Tube, VideoAnnotation
+from linking.build import TubeConfig, build_tubes
+from linking.records import Detections, Tube, VideoAnnotation
+from linking.scores import ScoredVideo, write_scores
 from linking.tables import table_from_annotations, write_tubes
 from tests.video_samples import write_numbered
 from video.clips import read_video
@@ -63,9 +68,7 @@ def test_each_video_gets_its_pictures(folder: Path, tmp_path: Path) -> None:
     assert read_video(tmp_path / "out" / "first_tubes.mp4").shape[0] == 8
 
 
-def test_an_actor_is_shown_once_unless_all_tubes_are_wanted(
-    folder: Path, tmp_path: Path, main: Callable
-) -> None:
+def test_an_actor_is_shown_once_unless_all_tubes_are_wanted(folder: Path, tmp_path: Path, main: Callable) -> None:
     only = ["--video", folder / "first.mp4"]
     assert main(folder / "tubes.csv", *only, "--output", tmp_path / "best") == 0
     assert main(folder / "tubes.csv", *only, "--output", tmp_path / "all", "--every-tube") == 0
@@ -74,6 +77,65 @@ def test_an_actor_is_shown_once_unless_all_tubes_are_wanted(
     # without its file a video has its plot only
     assert (tmp_path / "best" / "second_plot.png").exists()
     assert not (tmp_path / "best" / "second_tubes.mp4").exists()
+
+
+def test_a_report_of_any_table_needs_no_networks(folder: Path, tmp_path: Path, main: Callable, capsys) -> None:
+    page = tmp_path / "pages" / "report.html"
+    files = ["--video", folder / "first.mp4", "--ground-truth", folder / "truth.csv"]
+    assert main(folder / "tubes.csv", *files, "--report", page) == 0
+    # the pictures lie in the folder of the page
+    assert capsys.readouterr().out.split()[-1] == str(page)
+    assert (page.parent / "first_tubes.mp4").exists()
+    text = page.read_text(encoding="utf-8")
+    assert 'href="#video-2">walk/second</a>' in text
+    assert text.count("<video ") == 1
+    assert text.count("<img ") == 6
+    assert "IoU" in text
+    # nobody knows how fast the video is whose file was not given
+    assert text.count("a second the video has is not known; times are those of 25") == 1
+    assert f"sha256 <code>{hashlib.sha256((folder / 'tubes.csv').read_bytes()).hexdigest()}" in text
+
+
+def test_scores_show_in_the_report_what_was_trimmed_away(tmp_path: Path, main: Callable, capsys) -> None:
+    # somebody who runs for 20 of 50 frames, with the record of the run beside the table
+    detections = [
+        Detections(t, np.float32([[t, 0, t + 40, 80]]), np.float32([0.9]), np.float32([[0.8 if t < 20 else 0.1, 0.05]]))
+        for t in range(50)
+    ]
+    scored = ScoredVideo("clip", ("run", "jump"), tuple(detections), 320, 240, 10.0)
+    write_scores(tmp_path / "clip.scores.npz", scored)
+    write_tubes(table_from_annotations([VideoAnnotation("clip", build_tubes(scored))]), tmp_path / "tubes.csv")
+    timings = {"decode": 1.25, "frames": 50}
+    record = {
+        "videos": [{"video": "clip", "fps": 10.0, "timings": timings, "warnings": ["a damaged frame"]}],
+        "settings": dataclasses.asdict(TubeConfig()),
+    }
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    words = [tmp_path / "tubes.csv", "--report", tmp_path / "report.html"]
+    assert main(*words, "--scores", tmp_path / "clip.scores.npz") == 0
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Trimmed away: 2.00 s to 5.00 s." in text
+    assert "a damaged frame" in text
+    assert "<td>1.25" in text
+    # without the record nobody knows how the tubes were linked
+    (tmp_path / "run.json").unlink()
+    assert main(*words, "--scores", tmp_path / "clip.scores.npz") == 0
+    assert "Trimmed away" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+    # scores of a video that the table does not have
+    write_scores(tmp_path / "other.npz", dataclasses.replace(scored, video="clap"))
+    capsys.readouterr()
+    assert main(*words, "--scores", tmp_path / "other.npz") == 2
+    assert "other.npz: it is of video 'clap', which the table does not have; nearest: clip" in capsys.readouterr().err
+
+
+def test_a_report_or_a_folder_must_be_asked_for(tmp_path: Path) -> None:
+    for words, told in [
+        ([], "give --output, --report or both"),
+        (["--output", "o", "--scores", "s"], "give --report too"),
+    ]:
+        done = run(tmp_path / "tubes.csv", *words)
+        assert done.returncode == 2
+        assert told in done.stderr
 
 
 HEADER = "video,tube,label,frame,x1,y1,x2,y2,score,tube_score\n"
@@ -89,9 +151,7 @@ HEADER = "video,tube,label,frame,x1,y1,x2,y2,score,tube_score\n"
         ("", "there is no tube in this table"),
     ],
 )
-def test_bad_tables_are_named_with_their_line(
-    tmp_path: Path, main: Callable, capsys, row: str, cause: str
-) -> None:
+def test_bad_tables_are_named_with_their_line(tmp_path: Path, main: Callable, capsys, row: str, cause: str) -> None:
     table = tmp_path / "bad.csv"
     table.write_text(HEADER + row + "\n")
     assert main(table, "--output", tmp_path / "out") == 2
@@ -121,9 +181,7 @@ def test_an_error_is_one_line_for_the_shell(tmp_path: Path) -> None:
     expect_refusal(done.stdout, done.stderr, "nothing.csv", tmp_path / "out")
 
 
-def test_a_video_in_which_nothing_was_found_can_be_looked_at(
-    folder: Path, tmp_path: Path, main: Callable
-) -> None:
+def test_a_video_in_which_nothing_was_found_can_be_looked_at(folder: Path, tmp_path: Path, main: Callable) -> None:
     (tmp_path / "none.csv").write_text(HEADER)
     assert main(tmp_path / "none.csv", "--video", folder / "first.mp4", "--output", tmp_path / "out") == 0
     names = ["first_plot.png", "first_sheet.png", "first_tubes.mp4"]
