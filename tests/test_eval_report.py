@@ -67,6 +67,24 @@ def test_the_page_has_every_part_and_needs_nothing_else() -> None:
     assert not re.search(r"url\((?!#)", text)
 
 
+def test_only_rows_that_sum_up_stand_out() -> None:
+    rows = re.findall(r"<tr class=sum><th>(\w+)", page())
+    assert rows == ["spread", "mean", "mean"]  # of the protocols, of the tubes, of the boxes
+
+
+def test_warnings_stand_at_the_top_each_once() -> None:
+    judgements = judge(TRUTH, table_from_annotations(FOUND[:1]), ious=["0.5"], protocols=["saha", "yowo"])
+    text = html_report(ReportParts("Tubes", judgements, {}, warnings=["a & b", *judgements[0].warnings]))
+    assert re.findall(r"<p class=warning>(.*?)</p>", text)[1:] == ["a &amp; b"]
+    assert "1 of 2 ground-truth videos have no detections" in text
+    assert text.index("class=warning") < text.index("<h2>")
+
+
+def test_the_page_follows_the_colours_of_the_reader() -> None:
+    assert "color-scheme: light dark" in page()
+    assert "@media (prefers-color-scheme: dark)" in page()
+
+
 def test_names_from_the_data_cannot_become_markup() -> None:
     text = page()
     tags = Tags()

@@ -230,6 +230,7 @@ def page(truth: Any, judgements: list[Any], details: Any, provenance: dict[str, 
             details.ceilings,
             details.tracking,
             details.diagnosis.text(),
+            provenance["warnings"],
         )
     )
 
