@@ -14,6 +14,7 @@ from torch.utils.data import Sampler
 
 from recognition.clip_sampling import ClipInput, random_frames
 from recognition.clip_views import ClipAugment, random_view
+from recognition.preprocessing import normalise_clips
 from video.class_datasets import ClassDataset
 from video.clip_store import ClipStore
 from video.source import VideoError
@@ -25,7 +26,18 @@ Key = tuple[int, int]
 """Epoch and index of a clip."""
 
 
-class ClassClips(TorchDataset[tuple[Tensor, int]]):
+class TrainingClips(TorchDataset[tuple[Tensor, int]]):
+    """What a classifier is trained on: item ``(epoch, i)`` is an example and the number of its class."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def network_input(self, batch: Tensor, device: torch.device | str) -> Tensor:
+        """A batch of examples as the network wants it, float, on that device."""
+        raise NotImplementedError
+
+
+class ClassClips(TrainingClips):
     """Random clips, ``clips_per_video`` of each video an epoch: (T, crop, crop, C) uint8 and the number of the class.
 
     Item ``(epoch, i)`` depends on the seed, the epoch and i only. A video that cannot be read is told once a process
@@ -68,9 +80,12 @@ class ClassClips(TorchDataset[tuple[Tensor, int]]):
             return view, self.class_index[video.label]
         raise VideoError(f"{self.dataset.name}: {_MAX_UNREADABLE} videos in a row cannot be read; is the disk there?")
 
+    def network_input(self, batch: Tensor, device: torch.device | str) -> Tensor:
+        return normalise_clips(batch, self.clip.preprocessing, device=device)
+
 
 def collate(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
-    """(B, T, H, W, C) uint8 and (B,) int64."""
+    """(B, ...) examples, (B, T, H, W, C) uint8 for clips, and (B,) int64 classes."""
     return torch.stack([view for view, _ in samples]), torch.tensor([label for _, label in samples])
 
 

@@ -17,6 +17,7 @@ from recognition.classify import ClassifyConfig, VideoClips
 from recognition.clip_sampling import ClipInput
 from recognition.clip_views import whole_size
 from recognition.preprocessing import normalise_clips
+from recognition.sound_clips import NetworkInput, SoundInput
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ def video_maps(
     network: nn.Module,
     clips: VideoClips,
     classes: Sequence[int],
-    clip: ClipInput,
+    clip: NetworkInput,
     config: ClassifyConfig,
     *,
     size: tuple[int, int],
@@ -52,6 +53,8 @@ def video_maps(
     The cell t of a map with T' cells stands for the frame in the middle of its T/T' frames. Where clips overlap, the
     maps of the same frame are averaged. Raises ValueError for a network without class maps.
     """
+    if isinstance(clip, SoundInput):
+        raise ValueError("a classifier of sound does not look at the picture, so there are no class maps")
     of_network: Callable[[Tensor], Tensor] | None = getattr(network, "class_maps", None)
     if of_network is None:
         raise ValueError(f"{type(network).__name__} has no map of the picture, so there are no class maps")

@@ -10,21 +10,25 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from recognition.clip_sampling import ClipInput
 from recognition.inject import InjectedConfig, InjectedNet
 from recognition.lgd_classifier import LGDClassifier, LGDClassifierConfig
+from recognition.lgd_xception import LGDXception, LGDXceptionConfig
 from recognition.model_files import ModelFile, ModelFileError, load_model, load_state_, save_model
+from recognition.sound_clips import NetworkInput, input_from_dict
 from recognition.stnet import StNet, StNetConfig
+from recognition.xception import Xception, XceptionConfig
 
 KIND = "classifier"
 """What model files of classifiers say they are."""
 
-NetworkConfig: TypeAlias = LGDClassifierConfig | InjectedConfig | StNetConfig
+NetworkConfig: TypeAlias = LGDClassifierConfig | InjectedConfig | StNetConfig | LGDXceptionConfig | XceptionConfig
 
 FAMILIES: dict[str, tuple[type[Any], type[nn.Module]]] = {
     "lgd": (LGDClassifierConfig, LGDClassifier),
     "injected": (InjectedConfig, InjectedNet),
     "stnet": (StNetConfig, StNet),
+    "lgd-xception": (LGDXceptionConfig, LGDXception),
+    "xception": (XceptionConfig, Xception),
 }
 """Family -> config and network. Every network takes clips (B, C, T, H, W) and gives a tuple of logits, of which the
 first predicts; ``features(clips)`` is (B, D)."""
@@ -37,7 +41,7 @@ class LoadedClassifier:
     network: nn.Module
     config: NetworkConfig
     class_names: tuple[str, ...]
-    clip: ClipInput
+    clip: NetworkInput
     file: ModelFile
 
 
@@ -57,7 +61,7 @@ def save_classifier(
     *,
     config: NetworkConfig,
     class_names: tuple[str, ...],
-    clip: ClipInput,
+    clip: NetworkInput,
     provenance: Mapping[str, Any],
     store: Literal["float32", "float16"] = "float16",
 ) -> None:
@@ -82,7 +86,7 @@ def load_classifier(path: str | os.PathLike[str], device: str | torch.device = "
         raise ModelFileError(f"{path}: is of family {family!r}, this version knows {', '.join(FAMILIES)}")
     try:
         config = FAMILIES[family][0].from_dict(file.config["network"])
-        clip = ClipInput.from_dict(file.preprocessing)
+        clip = input_from_dict(file.preprocessing)
         network = network_of(config)
     except (TypeError, KeyError, ValueError) as error:
         raise ModelFileError(f"{path}: its configuration does not fit this version: {error}"[:300]) from None

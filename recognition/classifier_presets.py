@@ -15,9 +15,14 @@ from recognition.clip_views import ClipAugment
 from recognition.inject import KINETICS_PREPROCESSING, InjectedConfig
 from recognition.lgd3d import LGD3DConfig
 from recognition.lgd_classifier import BACKBONES, LGDClassifierConfig
+from recognition.lgd_xception import LGDXceptionConfig, lgd_xception, lgd_xception_small
+from recognition.sound_clips import NetworkInput, SoundInput
 from recognition.stnet import StNetConfig, stnet_inception_resnet_v2, stnet_resnet50, stnet_resnet101
 from recognition.train_classifier import ClassifierTraining
+from recognition.xception import XceptionConfig, audio_xception, audio_xception_small, xception
+from recognition.xception_body import XCEPTION_PREPROCESSING
 from video.flow import QUICK_FLOW, FlowSettings
+from video.log_mel import LogMel
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Recipe:
 
     network: NetworkConfig
     """``num_classes`` is taken from the dataset."""
-    clip: ClipInput = dataclasses.field(default_factory=ClipInput)
+    clip: NetworkInput = dataclasses.field(default_factory=ClipInput)
     train: ClassifierTraining = dataclasses.field(default_factory=ClassifierTraining)
 
 
@@ -74,6 +79,11 @@ KINETICS_224 = ClipInput(
     preprocessing=KINETICS_PREPROCESSING,
 )
 """As its s3d was."""
+XCEPTION_3D = dataclasses.replace(PAPER_3D, preprocessing=XCEPTION_PREPROCESSING)
+"""LGD-P3D-Xception: the challenge report gives no sizes, so those of LGD-3D."""
+XCEPTION_2D = dataclasses.replace(PAPER_2D, preprocessing=XCEPTION_PREPROCESSING)
+SOUND = SoundInput()
+"""Audio: 0.96 s of sound in 128 bands; the mean of 15."""
 
 _TRAIN_3D = ClassifierTraining()
 _TRAIN_2D = ClassifierTraining(batch=128)
@@ -134,12 +144,27 @@ def _stnet_small() -> Recipe:
     return Recipe(network, clip, dataclasses.replace(_TRAIN_SMALL, learning_rate=1e-3))
 
 
+def _xception(config: LGDXceptionConfig | XceptionConfig, clip: NetworkInput) -> Callable[[], Recipe]:
+    return lambda: Recipe(config, clip, _TRAIN_3D)
+
+
+def _xception_small() -> Recipe:
+    return Recipe(lgd_xception_small(num_classes=1, dropout=0.2), _SMALL_3D, _TRAIN_SMALL)
+
+
+def _audio_small() -> Recipe:
+    sound = SoundInput(LogMel(bands=64, fft=512), columns=96, test_clips=4)
+    return Recipe(audio_xception_small(num_classes=1, dropout=0.2), sound, _TRAIN_SMALL)
+
+
 PRESETS: dict[str, Callable[[], Recipe]] = {
     "lgd3d-small": _small("lgd3d_small"),
     "p3d-small": _small("p3d_small"),
     "lgd2d-small": _small("lgd2d_small"),
     "tsn-small": _small("tsn_small"),
     "stnet-small": _stnet_small,
+    "lgd-xception-small": _xception_small,
+    "audio-small": _audio_small,
     "lgd3d-resnet50": _lgd("lgd3d_resnet50", PAPER_3D, _TRAIN_3D),
     "lgd3d-resnet101": _lgd("lgd3d_resnet101", PAPER_3D, _TRAIN_3D),
     "p3d-resnet50": _lgd("p3d_resnet50", PAPER_3D, _TRAIN_3D),
@@ -158,6 +183,10 @@ PRESETS: dict[str, Callable[[], Recipe]] = {
     "lgd-mc3-18": _injected("mc3_18", KINETICS_112),
     "lgd-r2plus1d18": _injected("r2plus1d_18", KINETICS_112),
     "lgd-s3d": _injected("s3d", KINETICS_224),
+    "lgd-xception": _xception(lgd_xception(num_classes=1), XCEPTION_3D),
+    "p3d-xception": _xception(lgd_xception(num_classes=1, block="none"), XCEPTION_3D),
+    "tsn-xception": _xception(xception(num_classes=1), XCEPTION_2D),
+    "audio-xception": _xception(audio_xception(num_classes=1), SOUND),
 }
 """Recipes by name."""
 
@@ -178,6 +207,7 @@ def second_stage(recipe: Recipe, *, long: bool = False) -> Recipe:
             raise SettingsError("only LGD-3D and P3D have a stage with long clips")
         backbone = dataclasses.replace(network.backbone, pool1_stride=LONG_POOL1_STRIDE)
         network = dataclasses.replace(network, backbone=backbone)
+        assert isinstance(clip, ClipInput), "LGD-3D sees clips"
         clip = dataclasses.replace(clip, frames=LONG_FRAMES)
         train = dataclasses.replace(
             train,
@@ -192,6 +222,8 @@ def second_stage(recipe: Recipe, *, long: bool = False) -> Recipe:
 def for_flow(recipe: Recipe) -> Recipe:
     """``recipe`` on optical flow instead of RGB: x and y displacement, two channels; small recipes get QUICK_FLOW."""
     network = recipe.network
+    if isinstance(recipe.clip, SoundInput):
+        raise SettingsError("this network is for sound; take another preset for flow")
     if isinstance(network, InjectedConfig):
         raise SettingsError("torchvision's video networks are for RGB; take another preset for flow")
     if isinstance(network, LGDClassifierConfig):
@@ -210,6 +242,7 @@ def settled(recipe: Recipe, settings: Mapping[str, Any], *, num_classes: int) ->
     stream = getattr(getattr(network, "backbone", network), "input", "rgb")
     if stream != recipe.clip.stream:
         raise SettingsError(f"the network is for {stream}, the clips are {recipe.clip.stream}; use --stream for both")
-    if isinstance(network, StNetConfig) and network.frames != recipe.clip.frames:
-        raise SettingsError(f"network.frames is {network.frames}, clip.frames {recipe.clip.frames}; they must be equal")
+    clip = recipe.clip
+    if isinstance(network, StNetConfig) and isinstance(clip, ClipInput) and network.frames != clip.frames:
+        raise SettingsError(f"network.frames is {network.frames}, clip.frames {clip.frames}; they must be equal")
     return Recipe(network, recipe.clip, recipe.train)

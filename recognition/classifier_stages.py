@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from eval.class_scores import ClassScores, write_scores
 from eval.recognition import accuracy, intervals
 from linking.files import replace_when_whole
-from recognition.class_clips import ClassClips
+from recognition.class_clips import ClassClips, TrainingClips
 from recognition.classifier_files import LoadedClassifier, family_of, load_classifier, save_classifier
 from recognition.classifier_presets import Recipe
 from recognition.classifier_start import build_second_stage
 from recognition.classify import ClassifyConfig, classify_dataset
 from recognition.clip_views import crop_size
 from recognition.model_files import ModelFileError
+from recognition.sound_clips import SoundClips, SoundInput
 from recognition.train_classifier import Run, train_classifier
 from video.class_datasets import ClassDataset
 from video.clip_store import ClipStore
@@ -44,17 +45,21 @@ class TrainingData:
     flow_folder: Path | None = None
     """Of tools/extract_flow.py, for networks on flow; None computes flow when it is asked for."""
 
-    def clips(self, recipe: Recipe, workers: int) -> ClassClips:
+    def clips(self, recipe: Recipe, workers: int) -> TrainingClips:
         """The training clips that a recipe asks for."""
-        clip = recipe.clip
+        clip, train = recipe.clip, recipe.train
+        gigabytes = self.cache_gigabytes / max(1, workers)
+        if isinstance(clip, SoundInput):
+            return SoundClips(
+                self.training, clip, seed=train.seed, clips_per_video=train.clips_per_video, gigabytes=gigabytes
+            )
         store = ClipStore(
             lambda height, width: crop_size(height, width, clip),
-            gigabytes=self.cache_gigabytes / max(1, workers),
+            gigabytes=gigabytes,
             folder=self.cache,
             flow=clip.flow_settings,
             flow_folder=self.flow_folder,
         )
-        train = recipe.train
         return ClassClips(
             self.training, clip, train.augment, store, seed=train.seed, clips_per_video=train.clips_per_video
         )

@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import nn
 
-from recognition import stnet
+from recognition import lgd_xception, stnet, xception
 from recognition.classifier_files import LoadedClassifier, NetworkConfig, network_of
 from recognition.inject import InjectedConfig, inject_lgd
 from recognition.lgd2d import LGD2DConfig
@@ -60,8 +60,13 @@ def build_classifier(config: NetworkConfig, *, seed: int = 0, body_weights: str 
             start_from_scratch_(network, zero_diffusion=network.config.backbone.block in ("lgd", "v1"))
         else:
             start_from_imagenet_(network, file)
-    elif isinstance(network, stnet.StNet) and body_weights is not None:
-        stnet.start_from_imagenet_(network, file)
+    elif body_weights is not None:
+        if isinstance(network, stnet.StNet):
+            stnet.start_from_imagenet_(network, file)
+        elif isinstance(network, lgd_xception.LGDXception):
+            lgd_xception.start_from_imagenet_(network, file)
+        elif isinstance(network, xception.Xception):
+            xception.start_from_imagenet_(network, file)
     return network
 
 

@@ -14,9 +14,10 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from eval.class_scores import ClassScores
-from recognition.clip_sampling import ClipInput, uniform_frames
+from recognition.clip_sampling import uniform_frames
 from recognition.clip_views import whole_size, whole_view
 from recognition.preprocessing import normalise_clips
+from recognition.sound_clips import NetworkInput, SoundInput, uniform_pictures
 from video.class_datasets import ClassDataset, ClassifiedVideo
 from video.clip_store import ClipStore
 from video.source import VideoError
@@ -27,7 +28,7 @@ _MEMORY = 0.5
 
 @dataclass(frozen=True)
 class ClassifyConfig:
-    """How a video is classified; of what it is fed, ``ClipInput`` says the rest."""
+    """How a video is classified; of what it is fed, ``ClipInput`` or ``SoundInput`` says the rest."""
 
     batch_clips: int = 4
     """Clips that go through the network together."""
@@ -45,11 +46,14 @@ class VideoClips:
     clips: Tensor
     """(n, T, H, W, C) uint8."""
     frames: np.ndarray
-    """(n, T) index of each frame within the (labelled part of the) video."""
+    """(n, T) index of each frame within the (labelled part of the) video; of sound there are no frames, (n, 0)."""
 
 
-def clips_of(video: ClassifiedVideo, clip: ClipInput, flow_folder: Path | None = None) -> VideoClips:
+def clips_of(video: ClassifiedVideo, clip: NetworkInput, flow_folder: Path | None = None) -> VideoClips:
     """The clips that ``clip`` names, whole or cropped as it says; VideoError where the video cannot be read."""
+    if isinstance(clip, SoundInput):
+        pictures, _ = uniform_pictures(video, clip)
+        return VideoClips(torch.from_numpy(pictures), np.empty((len(pictures), 0), np.int64))
     store = ClipStore(
         lambda height, width: whole_size(height, width, clip),
         gigabytes=_MEMORY,
@@ -64,7 +68,9 @@ def clips_of(video: ClassifiedVideo, clip: ClipInput, flow_folder: Path | None =
     return VideoClips(frames[torch.from_numpy(places.reshape(indices.shape))], indices)
 
 
-def clip_scores(network: nn.Module, clips: Tensor, clip: ClipInput, config: ClassifyConfig, device: str) -> np.ndarray:
+def clip_scores(
+    network: nn.Module, clips: Tensor, clip: NetworkInput, config: ClassifyConfig, device: str
+) -> np.ndarray:
     """(n, T, H, W, C) uint8 clips -> (n, classes) float32 probabilities."""
     kind = torch.device(device).type
     found = []
@@ -78,7 +84,7 @@ def clip_scores(network: nn.Module, clips: Tensor, clip: ClipInput, config: Clas
 
 
 def classify_video(
-    network: nn.Module, video: ClassifiedVideo, clip: ClipInput, config: ClassifyConfig, device: str = "cpu"
+    network: nn.Module, video: ClassifiedVideo, clip: NetworkInput, config: ClassifyConfig, device: str = "cpu"
 ) -> np.ndarray:
     """(classes,) float32 mean probabilities of the video's clips; VideoError where it cannot be read."""
     return clip_scores(network, clips_of(video, clip, config.flow_folder).clips, clip, config, device).mean(axis=0)
@@ -88,7 +94,7 @@ def classify_dataset(
     network: nn.Module,
     dataset: ClassDataset,
     class_names: tuple[str, ...],
-    clip: ClipInput,
+    clip: NetworkInput,
     config: ClassifyConfig,
     device: str = "cpu",
     *,
@@ -120,7 +126,7 @@ def classify_dataset(
 class _TestVideos(TorchDataset[Tensor | str]):
     """The test clips of each video, (n, T, H, W, C) uint8, or why there are none."""
 
-    def __init__(self, dataset: ClassDataset, clip: ClipInput, flow_folder: Path | None) -> None:
+    def __init__(self, dataset: ClassDataset, clip: NetworkInput, flow_folder: Path | None) -> None:
         self.dataset, self.clip, self.flow_folder = dataset, clip, flow_folder
 
     def __len__(self) -> int:

@@ -9,13 +9,14 @@ import dataclasses
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset as TorchDataset
 
+from recognition.class_clips import TrainingClips
+from recognition.clip_sampling import ClipInput
 from recognition.preprocessing import Preprocessing, normalise_clips
 from video.audio import read_sound
 from video.class_datasets import ClassDataset, ClassifiedVideo, labelled_seconds
@@ -75,6 +76,15 @@ class SoundInput:
         return cls(**{**values, "preprocessing": Preprocessing.from_dict(values["preprocessing"])})
 
 
+NetworkInput: TypeAlias = ClipInput | SoundInput
+"""What a classifier is fed: pictures or flow, or sound."""
+
+
+def input_from_dict(values: Mapping[str, Any]) -> NetworkInput:
+    """A ClipInput or a SoundInput from its plain values; ValueError for an unknown key or a value it cannot mean."""
+    return SoundInput.from_dict(values) if values.get("stream") == "audio" else ClipInput.from_dict(values)
+
+
 def strip_of(video: ClassifiedVideo, sound: SoundInput) -> np.ndarray:
     """(bands, columns) uint8: the log-mel picture of all the sound of a video (or of its labelled part).
 
@@ -129,7 +139,7 @@ def seconds_of_frames(frames: np.ndarray, fps: float) -> np.ndarray:
     return (np.asarray(frames).mean(axis=1) + 0.5) / fps
 
 
-class SoundClips(TorchDataset[tuple[Tensor, int]]):
+class SoundClips(TrainingClips):
     """Random log-mel pictures, ``clips_per_video`` of each video an epoch, and the number of the class.
 
     Item ``(epoch, i)`` depends on the seed, the epoch and i only. A video that cannot be read is told once a process
@@ -170,9 +180,8 @@ class SoundClips(TorchDataset[tuple[Tensor, int]]):
             return torch.from_numpy(picture), self.class_index[self.dataset.videos[number].label]
         raise VideoError(f"{self.dataset.name}: {_MAX_UNREADABLE} videos in a row cannot be read; is the disk there?")
 
-    def network_input(self, pictures: Tensor, device: torch.device | str) -> Tensor:
-        """A batch of pictures as the network wants it."""
-        return normalise_clips(pictures, self.clip.preprocessing, device=device)
+    def network_input(self, batch: Tensor, device: torch.device | str) -> Tensor:
+        return normalise_clips(batch, self.clip.preprocessing, device=device)
 
     def _strip(self, number: int) -> np.ndarray:
         if number in self._strips:

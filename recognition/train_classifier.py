@@ -23,11 +23,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from linking.files import replace_when_whole
-from recognition.class_clips import ClassClips, MicroBatches, collate
+from recognition.class_clips import MicroBatches, TrainingClips, collate
 from recognition.clip_views import ClipAugment
 from recognition.ema import MovingAverage
 from recognition.optimise import build_optimizer, cosine_rate, set_rate, stepped_rate
-from recognition.preprocessing import normalise_clips
 from recognition.processes import Processes
 from recognition.training_state import flat_settings, load_training_state, save_training_state
 
@@ -121,7 +120,7 @@ def classification_loss(logits: tuple[Tensor, ...], labels: Tensor, label_smooth
 
 
 def train_classifier(
-    network: nn.Module, clips: ClassClips, config: ClassifierTraining, run: Run, *, about: Mapping[str, Any]
+    network: nn.Module, clips: TrainingClips, config: ClassifierTraining, run: Run, *, about: Mapping[str, Any]
 ) -> bool:
     """Train ``network`` in place; return whether all epochs were done, and leave it in eval mode.
 
@@ -153,7 +152,7 @@ class _Loop:
     """The steps of one run, and what changes in them."""
 
     def __init__(
-        self, network: nn.Module, clips: ClassClips, config: ClassifierTraining, run: Run, settings: dict[str, Any]
+        self, network: nn.Module, clips: TrainingClips, config: ClassifierTraining, run: Run, settings: dict[str, Any]
     ) -> None:
         self.network, self.clips, self.config, self.run, self.settings = network, clips, config, run, settings
         self.device = run.processes.device
@@ -261,7 +260,7 @@ class _Loop:
     def loss(self, model: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of some clips, and how many of them the first head names right."""
         pixels, labels = (tensor.to(self.device, non_blocking=True) for tensor in (pixels, labels))
-        clips = normalise_clips(pixels, self.clips.clip.preprocessing, device=self.device)
+        clips = self.clips.network_input(pixels, self.device)
         with torch.autocast(self.kind, torch.bfloat16, enabled=self.config.precision == "bf16"):
             logits = model(clips)
         return classification_loss(logits, labels, self.config.label_smoothing), (logits[0].argmax(1) == labels).sum()

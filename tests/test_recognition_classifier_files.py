@@ -22,11 +22,14 @@ from recognition.inject import InjectedConfig
 from recognition.lgd2d import lgd2d_small
 from recognition.lgd3d import lgd3d_small, p3d_small
 from recognition.lgd_classifier import LGDClassifierConfig
+from recognition.lgd_xception import LGDXceptionConfig
 from recognition.model_files import ModelFileError, save_model
 from recognition.stnet import StNetConfig
+from recognition.xception import XceptionConfig
 
 NARROW = {"depths": (1, 1, 1, 1), "widths": (16, 16, 16, 32), "stem_width": 8}
 LGD3D = LGDClassifierConfig(3, lgd3d_small(**NARROW), sketch_size=64)
+XCEPTION_NARROW = (4, 6, 8, 8, 8, 8, 8, 8)
 CONFIGS: dict[str, NetworkConfig] = {
     "lgd3d": LGD3D,
     "kernel": replace(LGD3D, head="kernel"),
@@ -34,12 +37,17 @@ CONFIGS: dict[str, NetworkConfig] = {
     "p3d, flow": LGDClassifierConfig(3, p3d_small(**NARROW, input="flow")),
     "injected": InjectedConfig("mc3_18", num_classes=3),
     "stnet": StNetConfig(num_classes=3, body="resnet18", frames=2, xception_width=8),
+    "lgd-xception": LGDXceptionConfig(3, widths=XCEPTION_NARROW, middle_modules=1),
+    "p3d-xception, flow": LGDXceptionConfig(3, block="none", widths=XCEPTION_NARROW, middle_modules=1, input="flow"),
+    "xception": XceptionConfig(3, XCEPTION_NARROW, middle_modules=1),
+    "audio": XceptionConfig(3, XCEPTION_NARROW, middle_modules=1, input="audio", side=40),
 }
 CLIP = ClipInput(frames=8, short_side=24, crop=20, test_short_side=24)
 
 
 def clips_for(config: NetworkConfig) -> torch.Tensor:
-    channels = 2 if isinstance(config, LGDClassifierConfig) and config.backbone.input == "flow" else 3
+    stream = getattr(getattr(config, "backbone", config), "input", "rgb")
+    channels = {"rgb": 3, "flow": 2, "audio": 1}[stream]
     return torch.randn(2, channels, 8, 32, 32, generator=torch.Generator().manual_seed(0))
 
 

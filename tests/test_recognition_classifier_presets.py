@@ -11,6 +11,7 @@ from recognition.classifier_files import network_of
 from recognition.classifier_presets import PRESETS, Recipe, for_flow, second_stage, settled
 from recognition.clip_sampling import random_frames, uniform_frames
 from recognition.inject import InjectedConfig
+from recognition.sound_clips import SoundInput
 from recognition.stnet import StNetConfig
 
 
@@ -19,6 +20,9 @@ def test_every_recipe_survives_settings_and_its_clips_fit_its_network(name: str)
     recipe = settled(PRESETS[name](), {"train": {"epochs": 1}}, num_classes=7)
     assert recipe.network.num_classes == 7
     assert recipe.train.epochs == 1
+    if isinstance(recipe.clip, SoundInput):
+        assert recipe.network.input == "audio"  # type: ignore[union-attr]
+        return
     frames = random_frames(300, recipe.clip, np.random.default_rng(0))
     assert len(frames) == recipe.clip.clip_frames
     if isinstance(recipe.network, StNetConfig):
@@ -26,14 +30,22 @@ def test_every_recipe_survives_settings_and_its_clips_fit_its_network(name: str)
         assert uniform_frames(300, recipe.clip).shape[1] % recipe.network.frames == 0
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name.endswith("-small")])
+@pytest.mark.parametrize("name", [name for name in PRESETS if name.endswith("-small") and name != "audio-small"])
 def test_small_recipes_run(name: str) -> None:
     recipe = settled(PRESETS[name](), {}, num_classes=5)
     clip = recipe.clip
     network = network_of(recipe.network).eval()
     with torch.no_grad():
-        logits = network(torch.zeros(1, 3, clip.clip_frames, clip.crop, clip.crop))
+        logits = network(torch.zeros(1, 3, clip.clip_frames, clip.crop, clip.crop))  # type: ignore[union-attr]
     assert logits[0].shape == (1, 5)
+
+
+def test_the_small_recipe_for_sound_runs() -> None:
+    recipe = settled(PRESETS["audio-small"](), {"clip": {"mel": {"bands": 48}}}, num_classes=5)
+    network = network_of(recipe.network).eval()
+    with torch.no_grad():
+        logits = network(torch.zeros(2, 1, 1, 48, recipe.clip.columns))  # type: ignore[union-attr]
+    assert logits[0].shape == (2, 5)
 
 
 def test_the_papers_numbers() -> None:
@@ -69,8 +81,11 @@ def test_any_recipe_but_torchvisions_takes_flow() -> None:
         if isinstance(recipe.network, InjectedConfig):
             with pytest.raises(SettingsError, match="for RGB"):
                 for_flow(recipe)
+        elif isinstance(recipe.clip, SoundInput):
+            with pytest.raises(SettingsError, match="for sound"):
+                for_flow(recipe)
         else:
-            assert settled(for_flow(recipe), {}, num_classes=2).clip.channels == 2
+            assert settled(for_flow(recipe), {}, num_classes=2).clip.channels == 2  # type: ignore[union-attr]
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:

@@ -166,6 +166,8 @@ def classified(args: argparse.Namespace) -> tuple[ClassScores, list[str]]:
     if args.fold:
         _, dataset = fold_classes(dataset, *parse_fold(args.fold))
     changes = {"test_clips": args.clips, "test_short_side": args.short_side}
+    if args.short_side and model.clip.stream == "audio":
+        raise ValueError("--short-side is a size of pictures, and this classifier hears")
     clip = dataclasses.replace(model.clip, **{name: value for name, value in changes.items() if value is not None})
     with tqdm(total=len(dataset), unit="video", file=sys.stderr, disable=None) as bar:
         scores, unreadable = classify_dataset(
