@@ -31,9 +31,11 @@ def write_report(path: str | os.PathLike[str], run: RunReport, *, embed_bytes: i
     players: list[Player | None] = []
     room = embed_bytes
     for video in run.videos:
-        player = None if video.annotated is None else _player(video.annotated, page.parent, room)
-        if player is not None and player.embedded:
-            room -= player.num_bytes
+        player = None
+        # a file that somebody has moved away during a long run is no reason to lose the page
+        if video.annotated is not None and video.annotated.is_file():
+            player = _player(video.annotated, page.parent, room)
+            room -= player.num_bytes if player.embedded else 0
         players.append(player)
     with replace_when_whole(page) as temporary:
         temporary.write_text(html_report(run, players), encoding="utf-8")
@@ -68,13 +70,13 @@ def html_report(run: RunReport, players: Sequence[Player | None]) -> str:
 
 def _player(video: Path, folder: Path, room: int) -> Player:
     num_bytes = video.stat().st_size
+    relative = Path(os.path.relpath(video, folder)).as_posix()
     if num_bytes <= room:
         kind = "webm" if video.suffix.lower() == ".webm" else "mp4"
         data = base64.b64encode(video.read_bytes()).decode("ascii")
-        return Player(f"data:video/{kind};base64,{data}", True, num_bytes)
+        return Player(f"data:video/{kind};base64,{data}", relative, True, num_bytes)
     # quoted whole, so that neither "#" nor "?" nor "javascript:" in a name means anything
-    relative = Path(os.path.relpath(video, folder)).as_posix()
-    return Player(f"./{quote(relative)}", False, num_bytes)
+    return Player(f"./{quote(os.fsencode(relative))}", relative, False, num_bytes)
 
 
 def _summary(run: RunReport) -> str:

@@ -23,6 +23,8 @@ class Player:
 
     source: str
     """A data URL, or an address relative to the page."""
+    name: str
+    """Where the video lies, for people to read."""
     embedded: bool
     num_bytes: int
 
@@ -58,7 +60,7 @@ def _facts(video: VideoReport) -> str:
 def _player(video: VideoReport, player: Player | None, target: str | None) -> str:
     if player is None:
         return ""
-    name = safe(video.annotated.name if video.annotated else "")
+    name = safe(player.name)
     if player.embedded:
         place = f"The video is part of this page ({size(player.num_bytes)})."
         failure = "This browser cannot play the video."

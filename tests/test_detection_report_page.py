@@ -115,7 +115,10 @@ def test_small_videos_are_part_of_the_page_and_others_lie_beside_it(tmp_path: Pa
         text = "".join(parsed.text)
         assert text.count("The video is part of this page") == embedded.count(True)
         assert text.count("The video is not part of this page") == embedded.count(False)
-        assert text.count("clip #1%20?.mp4") == 2 * embedded.count(False), "named in the caption and where it fails"
+        assert text.count("../clip #1%20?.mp4") == 2 * embedded.count(False), "named in the caption and where it fails"
+    lost = video_report("lost", annotated=tmp_path / "moved away.mp4")
+    write_report(page, run(lost))
+    assert "<video" not in page.read_text(encoding="utf-8")
     # with a player every picture and tube is a link to it
     assert {"#video-1-player", "#video-2-player"} <= set(parsed.values("href"))
     assert parsed.seen["img"] == 6 * 2
