@@ -73,14 +73,15 @@ def linked_tube(
     last: int | None = None,
 ) -> LinkedTube:
     """The tube of ``path``; of its boxes only those in its ``last`` frames, while its score is that of all."""
-    found = np.array(path.frames)
-    frames = np.arange(found[0] if last is None else max(found[0], found[-1] + 1 - last), found[-1] + 1)
-    # of a path that has lived for long only what is shown is looked at
-    known = slice(max(0, np.searchsorted(found, frames[0], side="right") - 1), None)
-    found, rows, own = found[known], np.array(path.rows, np.int64)[known], np.array(path.scores, np.float32)
-    boxes = np.array(path.boxes, np.float32).reshape(-1, 4)[known]
+    # of a path that has lived for long only the boxes in these frames and the one before them are looked at
+    end = path.frames[-1] + 1
+    first = path.frames[0] if last is None else max(path.frames[0], end - last)
+    some = len(path) if last is None else min(len(path), last + 1)
+    frames, found = np.arange(first, end), np.array(path.frames[-some:])
+    boxes = np.array(path.boxes[-4 * some :], np.float32).reshape(-1, 4)
+    rows, own = np.array(path.rows[-some:], np.int64), np.array(path.scores, np.float32)
     after = np.searchsorted(found, frames)  # the box of each frame, or the next one
-    scores, source, row = own[known][after], found[after], rows[after]
+    scores, source, row = own[-some:][after], found[after], rows[after]
     if gap_boxes == "repeat":
         filled = boxes[after]
         own = np.repeat(own, np.diff(path.frames, prepend=path.frames[0] - 1))
