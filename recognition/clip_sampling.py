@@ -93,7 +93,7 @@ class ClipInput:
             raise ValueError(f"unknown option {unknown[0]!r}; ClipInput has {', '.join(known)}")
         inner = {
             "preprocessing": Preprocessing.from_dict(values["preprocessing"]),
-            "flow": FlowSettings.from_dict(values.get("flow", {})),
+            "flow": FlowSettings.from_dict(values["flow"]) if "flow" in values else FlowSettings(),
         }
         return cls(**{**values, **inner})
 

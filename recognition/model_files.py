@@ -129,6 +129,12 @@ def load_model(path: str | os.PathLike[str], kind: str) -> ModelFile:
     )
 
 
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """What sort of network a model file holds; ModelFileError where it is none."""
+    header, _ = _read(Path(path))
+    return str(header.get("kind"))
+
+
 def load_state_(net: nn.Module, model: ModelFile) -> None:
     """Copy ``model.state`` into ``net``, as :func:`load_state_strictly_` does."""
     load_state_strictly_(net, model.state, str(model.path))
