@@ -251,6 +251,15 @@ def test_fitting_refuses_what_is_no_training_video(training, refused, capsys):
         scores / "v0.npz", scores / "v1.npz", "--fit-trimming", truth, "-o", output
     )
     assert not output.exists()
+    other = [VideoAnnotation("v1", [Tube("Run", [0], [[10, 10, 50, 90]])])]
+    write_tubes(table_from_annotations(other), training / "other.json")
+    assert in_process(scores / "v1.npz", "--fit-trimming", training / "other.json", "-o", output) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == (
+        "warning: true tubes of 1 labels that the scores do not know: "
+        "'Run' and 'run' agree without regard to capitals, spaces, - and _ (1 of 1 names do)"
+    )
+    assert "none of the scored videos has a true tube" in said[1]
     # on purpose it can be had, and is said
     on_purpose = ("--part", "all", *parts, "--ignore-unknown-videos")
     assert in_process(scores / "v1.npz", scores / "w.npz", "--fit-trimming", truth, "-o", output, *on_purpose) == 0

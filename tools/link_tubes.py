@@ -168,6 +168,7 @@ def fit(args: argparse.Namespace) -> None:
     origin = {video: path for video, path in origin.items() if video in truth}
     second = second_stream(args.fuse_with, origin) if args.fuse_with else {}
     class_names = read_scores(next(iter(origin.values()))).class_names
+    warn_of_other_labels([truth[video] for video in origin], class_names)
     started = time.process_time()
     fitted = fit_trimming(
         scored_and_true(origin, second, truth, class_names, fusion),
@@ -208,7 +209,10 @@ def training_videos(args: argparse.Namespace, scored: list[str]) -> dict[str, An
         )
         said = f"{path}: {len(unknown)} of {len(scored)} scored videos are unknown to the ground truth: {hint}"
         if not args.ignore_unknown_videos:
-            raise ValueError(f"{said}; correct the names or give --ignore-unknown-videos")
+            raise ValueError(
+                f"{said}; correct the names (of videos without tubes a CSV table has none: take JSON), or give"
+                " --ignore-unknown-videos"
+            )
         print(f"warning: {said}; they were left out", file=sys.stderr)
     elsewhere = sorted((set(scored) & chosen.known) - truth.keys())
     if elsewhere:
@@ -221,6 +225,15 @@ def training_videos(args: argparse.Namespace, scored: list[str]) -> dict[str, An
     if args.part != "train" and (test_names or annotations.splits):
         print("warning: fitted to test videos, scores on them look better than they are", file=sys.stderr)
     return truth
+
+
+def warn_of_other_labels(truth: list[Any], class_names: tuple[str, ...]) -> None:
+    from eval.inputs import matching_names, nearest_hint
+
+    others = sorted({tube.label for video in truth for tube in video.tubes} - set(class_names))
+    if others:
+        hint = matching_names(others, class_names) or f"{others[0][:60]!r}{nearest_hint(others[0], class_names)}"
+        print(f"warning: true tubes of {len(others)} labels that the scores do not know: {hint}", file=sys.stderr)
 
 
 def scored_and_true(
