@@ -24,12 +24,12 @@ def xavier_caffe_(net: nn.Module, *, generator: torch.Generator | None = None) -
     which differs by up to 2.9 times for the low-rank factors.
     """
     for module in net.modules():
-        if isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear):
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
             bound = math.sqrt(3 / module.weight[0].numel())
             nn.init.uniform_(module.weight, -bound, bound, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
             module.reset_parameters()
 
 
