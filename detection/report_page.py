@@ -23,6 +23,8 @@ from linking.files import replace_when_whole
 
 EMBED_BYTES = 15_000_000
 """Videos are put into the page, in order, as long as they are no larger than this together."""
+_FEW_VIDEOS = 20
+"""In longer pages browsers lay out only what is in sight."""
 
 
 def write_report(path: str | os.PathLike[str], run: RunReport, *, embed_bytes: int = EMBED_BYTES) -> None:
@@ -49,7 +51,8 @@ def html_report(run: RunReport, players: Sequence[Player | None]) -> str:
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
         "media-src 'self' data: blob: file:; base-uri 'none'; form-action 'none'"
     )
-    many = len(run.videos) + len(run.failed) > 1
+    index = _index(run) if len(run.videos) + len(run.failed) > 1 else ""
+    length = "long" if len(run.videos) > _FEW_VIDEOS else "short"
     failed = "".join(
         f"<p class=warning>{safe(name)} could not be done: {safe(cause)}</p>\n" for name, cause in run.failed.items()
     )
@@ -63,7 +66,7 @@ def html_report(run: RunReport, players: Sequence[Player | None]) -> str:
         '<meta name=viewport content="width=device-width, initial-scale=1">\n'
         '<meta name=color-scheme content="light dark">\n'
         f"<style>{style}</style>\n</head>\n<body>\n<header id=top><h1>{title}</h1>\n<p class=facts>{_summary(run)}</p>"
-        f"</header>\n<main>\n{failed}{_index(run) if many else ''}{sections}{_timings(run)}{_provenance(run)}</main>\n"
+        f'</header>\n<main class="{length}">\n{failed}{index}{sections}{_timings(run)}{_provenance(run)}</main>\n'
         f"<script>{script}</script>\n</body>\n</html>\n"
     )
 
@@ -101,7 +104,7 @@ def _index(run: RunReport) -> str:
                 safe(", ".join(names[:4])) + (" …" if len(names) > 4 else "") if names else "nothing found",
             ]
         )
-    head = ["video", "length", "actors", "actions, best first"]
+    head = ["video", "length", "actors", "actions"]
     return f"<nav aria-label=Videos>\n<h2>Videos</h2>\n{table(head, rows, kind='index')}</nav>\n"
 
 

@@ -37,12 +37,14 @@ def video_section(video: VideoReport, player: Player | None, place: int) -> str:
     shown = video.lanes[:_MAX_LANES]
     more = len(video.lanes) - len(shown)
     remark = f"<p>And {count(more, 'more actor')}; all tubes are in the table below.</p>\n" if more else ""
+    kind = "actors" if any(run.thumbnails for lane in shown for run in lane.runs) else "actors plain"
     actors = "".join(_actor(lane, video, target, anchor) for lane in shown)
     return (
         f'<section class=video id="{anchor}" data-fps="{video.fps:.6f}" data-seconds="{_seconds(video):.4f}">\n'
         f"<h2>{safe(video.video)}</h2>\n<p class=facts>{_facts(video)}</p>\n{warnings}"
         f"{_player(video, player, target)}<h3>Who does what, when</h3>\n{timeline(video, target)}\n{remark}"
-        f"{actors}{_truth(video, target)}{_tubes(video, target)}</section>\n"
+        f'<div class="{kind}">\n{actors}</div>\n'
+        f"{_truth(video, target)}{_tubes(video, target)}</section>\n"
     )
 
 
@@ -100,7 +102,7 @@ def _run(run: Run, lane: Lane, video: VideoReport, target: str | None, anchor: s
         f"<h4>{name} <b>{number(tube.score)}</b></h4>\n"
         f"<p class=note>{when(tube, video.fps)} · {frames_text(tube)} · "
         f"{count(len(tube), 'box', 'boxes')}{between}</p>\n"
-        f"<table class=classes><caption>Best classes</caption>{rows}</table></div>\n"
+        f'<table class=classes aria-label="Best classes">{rows}</table></div>\n'
         + (f"<div class=strip tabindex=0>{strip}</div>" if strip else "")
         + "</div>\n"
     )

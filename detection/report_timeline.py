@@ -13,6 +13,8 @@ from linking.records import Tube
 
 _MAX_POINTS = 300
 """Of a curve; longer ones are averaged, since a screen has no more columns for them."""
+_FEW_LANES = 8
+"""More are drawn lower."""
 _STYLES = ("next", "third")
 
 
@@ -24,8 +26,9 @@ def timeline(video: VideoReport, player: str | None) -> str:
     lanes += [_missed(true, video, player) for true in alone]
     if not lanes:
         return "<p>No tubes.</p>"
+    kind = "timeline crowd" if len(lanes) > _FEW_LANES else "timeline"
     return (
-        f'<div class=timeline style="--now:0">\n{"".join(lanes)}{_axis(video)}</div>\n'
+        f'<div class="{kind}" style="--now:0">\n{"".join(lanes)}{_axis(video)}</div>\n'
         f"<p class=legend>{_legend(video, top)}</p>"
     )
 
