@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
 
 import numpy as np
@@ -36,6 +37,7 @@ class Tags(HTMLParser):
         self.sources += [value for name, value in attributes if name in ("src", "href") and value]
 
 
+@cache
 def page() -> str:
     judgements = judge(TRUTH, table_from_annotations(FOUND), protocols=["saha", "ava"], ious=["0.5", "0.5:0.95"])
     details = examine(TRUTH, FOUND, PARTS, ious=["0.5"])
