@@ -68,6 +68,8 @@ class ClassifierTraining:
     """Decay a step of a moving average of the weights, which then is the result; 0 keeps none."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """bf16 is autocast: weights, batch norm and losses stay float32."""
+    sync_batch_norm: bool = False
+    """Batch norm by the clips of all processes instead of each one's own; on CUDA, for few clips a process."""
     validate_every: float = 0
     """Epochs between two validations on the way; 0 validates at the end only."""
     seed: int = 0
@@ -137,6 +139,10 @@ def train_classifier(
         ValueError: the batch cannot be cut into equal parts, or the state is of another training.
         FloatingPointError: the loss is no longer finite.
     """
+    if config.sync_batch_norm and run.processes.count > 1:
+        if not run.processes.device.startswith("cuda"):
+            raise ValueError("sync_batch_norm is for CUDA; on CPUs each process normalises by its own clips")
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)
     network.to(run.processes.device)
     loop = _Loop(network, clips, config, run, {**flat_settings(asdict(config)), **flat_settings(about)})
     if run.resume:

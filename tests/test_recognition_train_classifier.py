@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from recognition.ema import MovingAverage
+from recognition.processes import Processes
 from recognition.train_classifier import ClassifierTraining, Run, classification_loss, train_classifier
 from recognition.training_state import TrainingStateError
 from tests.squares import square_videos
@@ -219,6 +220,8 @@ def test_what_cannot_be_trained_is_told(dataset: ClassDataset, tmp_path: Path) -
     train(dataset, tmp_path, replace(TRAINING, epochs=1))
     with pytest.raises(TrainingStateError, match=r"batch was 4, now 8"):
         train(dataset, tmp_path, replace(TRAINING, epochs=1, batch=8), resume=True)
+    with pytest.raises(ValueError, match="sync_batch_norm is for CUDA"):
+        train(dataset, tmp_path, replace(TRAINING, sync_batch_norm=True), processes=Processes(0, 2))
     with pytest.raises(ValueError, match="batch must be 1 or more"):
         replace(TRAINING, batch=0)
     with pytest.raises(ValueError, match="epochs must be above 0"):
