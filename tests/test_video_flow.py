@@ -101,7 +101,8 @@ def test_a_single_frame_does_not_move_and_no_frame_has_no_flow() -> None:
     assert list(flow_of_frames([])) == []
 
 
-def test_frames_are_asked_for_as_they_are_needed() -> None:
+def test_frames_are_asked_for_as_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video.flow, "pairs_at_once", lambda height, width, device: 2)
     taken: list[int] = []
 
     def frames() -> Any:
@@ -112,7 +113,9 @@ def test_frames_are_asked_for_as_they_are_needed() -> None:
     flow = flow_of_frames(frames(), FAST)
     next(flow)
     next(flow)
-    assert taken == [0, 1, 2]
+    assert taken == [0, 1, 2]  # two pairs
+    next(flow)
+    assert taken == [0, 1, 2, 3, 4]
 
 
 def test_no_pair_is_computed_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import video.tvl1
-from video.tvl1 import TVL1Config, tvl1_flow
+from video.tvl1 import TVL1Config, pairs_at_once, tvl1_flow
 
 H, W = 60, 80
 Y, X = np.mgrid[:H, :W].astype(np.float64)
@@ -149,6 +149,11 @@ def test_the_pictures_are_left_as_they_were() -> None:
     tvl1_flow(first, second)
     assert torch.equal(first, copies[0])
     assert torch.equal(second, copies[1])
+
+
+def test_smaller_pictures_are_solved_more_at_once() -> None:
+    assert [pairs_at_once(*size, "cpu") for size in ((480, 640), (240, 320), (120, 160))] == [1, 2, 8]
+    assert pairs_at_once(240, 320, "cuda:0") == 32
 
 
 def test_no_pairs_have_no_flow() -> None:

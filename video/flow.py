@@ -20,7 +20,7 @@ from torch import Tensor
 
 from video.clips import ClipReader, resize_frame, size_with_short_side
 from video.source import VideoError
-from video.tvl1 import PAIRS_ON_GPU, TVL1Config, tvl1_flow
+from video.tvl1 import TVL1Config, pairs_at_once, tvl1_flow
 
 BOUND = 20.0
 """Displacement in pixels that becomes 255."""
@@ -123,7 +123,9 @@ def flip(pictures: np.ndarray) -> np.ndarray:
 
 def grey(frames: Tensor) -> Tensor:
     """(..., 3) uint8 RGB -> (...) float32 brightness, 0..255."""
-    return frames.float() @ frames.new_tensor(_LUMA, dtype=torch.float32)
+    # no matrix product: on a GPU that may run with ten bits
+    red, green, blue = frames.float().unbind(-1)
+    return red.mul(_LUMA[0]).add_(green, alpha=_LUMA[1]).add_(blue, alpha=_LUMA[2])
 
 
 def flow_between(
@@ -148,12 +150,11 @@ def flow_of_frames(
     last picture repeats the one before; a single frame does not move.
     """
     settings = settings or FlowSettings()
-    together = PAIRS_ON_GPU if device.startswith("cuda") else 1
     waiting: list[np.ndarray] = []  # frames whose flow is not computed; the first begins the next pair
     last: np.ndarray | None = None
     for frame in frames:
         waiting.append(resize_frame(frame, settings.size_of(*frame.shape[:2])))
-        if len(waiting) > together:
+        if len(waiting) > pairs_at_once(waiting[0].shape[0], waiting[0].shape[1], device):
             pictures = flow_between(np.stack(waiting[:-1]), np.stack(waiting[1:]), settings, device=device)
             yield from pictures
             waiting, last = waiting[-1:], pictures[-1]

@@ -26,7 +26,9 @@ MIN_SIDE = 8
 """Pixels; smaller pictures show no motion worth the name."""
 _MIN_COARSE_SIDE = 16
 """Pixels of the coarsest pyramid level, as in OpenCV."""
-PAIRS_ON_GPU = 32
+_PIXELS_AT_ONCE = {"cpu": 160_000, "cuda": 2_500_000}
+"""Of all pairs solved at once. On a CPU more leave its cache and fewer are spent on calling operations: of 320 x 240
+pixels 2 pairs, of 160 x 120 pixels 8, which takes two thirds of the time of one by one. On a GPU they fill it."""
 _FLAT = torch.finfo(torch.float32).eps
 """Squared gradients below it count as this: there the data say nothing about motion."""
 
@@ -68,19 +70,24 @@ def tvl1_flow(first: Tensor, second: Tensor, config: TVL1Config | None = None, *
     """(B, 2, H, W) float32 flow: what is at (x, y) in ``first`` is at (x + flow[:, 0], y + flow[:, 1]) in ``second``.
 
     ``first`` and ``second`` are (B, H, W) grey pictures, uint8 or float32 of the same range 0..255, on one device.
-    ``batch`` pairs are solved at once; without it one on the CPU, where more only leave the cache, and 32
-    on a GPU. The flow of a pair does not depend on the others: each ends its iterations by itself. Equal pictures
-    give exactly zero. ValueError for other shapes and types, numbers that are not finite, and sides below 8 px.
+    ``batch`` pairs are solved at once, ``pairs_at_once`` where it is not given. The flow of a pair does not depend on
+    the others: each ends its iterations by itself. Equal pictures give exactly zero. ValueError for other shapes and
+    types, numbers that are not finite, and sides below 8 px.
     """
     config = config or TVL1Config()
     _check(first, second)
-    batch = batch or (PAIRS_ON_GPU if first.is_cuda else 1)
+    batch = batch or pairs_at_once(first.shape[1], first.shape[2], first.device.type)
     if len(first) == 0:
         return first.new_zeros(0, 2, *first.shape[1:], dtype=torch.float32)
     flows = [
         _solve(a[:, None].float(), b[:, None].float(), config) for a, b in zip(first.split(batch), second.split(batch))
     ]
     return torch.cat(flows)
+
+
+def pairs_at_once(height: int, width: int, device: str) -> int:
+    """How many pairs of pictures of that size a ``device`` ("cpu", "cuda", "cuda:1") solves fastest together."""
+    return max(1, _PIXELS_AT_ONCE.get(device.partition(":")[0], _PIXELS_AT_ONCE["cuda"]) // (height * width))
 
 
 def _check(first: Tensor, second: Tensor) -> None:
@@ -106,8 +113,11 @@ def _solve(first: Tensor, second: Tensor, config: TVL1Config) -> Tensor:
     """(B, 2, H, W) from (B, 1, H, W) pictures: coarse to fine."""
     firsts, seconds = _pyramid(first, config), _pyramid(second, config)
     flow = torch.zeros_like(firsts[-1]).repeat(1, 2, 1, 1)
-    for a, b in zip(reversed(firsts), reversed(seconds)):
-        flow = _solve_scale(a, b, _enlarged(flow, a.shape[2], a.shape[3]), config)
+    for level in reversed(range(len(firsts))):
+        height, width = firsts[level].shape[2:]
+        if level < len(firsts) - 1:
+            flow = F.interpolate(flow, size=(height, width), mode="bilinear") / config.scale_step
+        flow = _solve_scale(firsts[level], seconds[level], flow, config)
     return flow
 
 
@@ -115,19 +125,23 @@ def _pyramid(picture: Tensor, config: TVL1Config) -> list[Tensor]:
     """Finest level first."""
     levels = [picture]
     for _ in range(config.scales - 1):
-        height, width = (round(side * config.scale_step) for side in levels[-1].shape[2:])
-        if min(height, width) < _MIN_COARSE_SIDE:
+        if round(min(levels[-1].shape[2:]) * config.scale_step) < _MIN_COARSE_SIDE:
             break
-        levels.append(F.interpolate(levels[-1], size=(height, width), mode="bilinear"))
+        levels.append(_shrunk(levels[-1], config.scale_step))
     return levels
 
 
-def _enlarged(flow: Tensor, height: int, width: int) -> Tensor:
-    """The flow in pixels of a picture of another size."""
-    if flow.shape[2:] == (height, width):
-        return flow
-    scale = flow.new_tensor([width / flow.shape[3], height / flow.shape[2]])
-    return F.interpolate(flow, size=(height, width), mode="bilinear") * scale[:, None, None]
+def _shrunk(picture: Tensor, scale: float) -> Tensor:
+    """Bilinear, at the points (x + 1/2) / scale - 1/2, without smoothing; sides are rounded.
+
+    The scale is kept to the letter: F.interpolate would stretch the picture to the rounded size, in x otherwise than in
+    y, and the error on generated pairs grows by half.
+    """
+    _, _, height, width = picture.shape
+    x = (2 * torch.arange(round(width * scale), device=picture.device) + 1) / (scale * width) - 1
+    y = (2 * torch.arange(round(height * scale), device=picture.device) + 1) / (scale * height) - 1
+    grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], -1).expand(len(picture), -1, -1, -1)
+    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 class _State(NamedTuple):
