@@ -70,7 +70,7 @@ def with_settings(config: Config, settings: Mapping[str, Any], *, prefix: str = 
 
 
 def changed_settings(config: Any, default: Any) -> dict[str, Any]:
-    """The settings in which ``config`` differs from ``default``, a dataclass of the same kind, for ``with_settings``."""
+    """The settings, for ``with_settings``, in which ``config`` differs from ``default``, which is of the same kind."""
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value, other = getattr(config, field.name), getattr(default, field.name)
