@@ -1,5 +1,7 @@
 """Sound of videos: on the clock of the pictures, whatever the container makes of it."""
 
+import struct
+
 import av
 import numpy as np
 import pytest
@@ -75,6 +77,12 @@ def test_a_hole_in_the_time_stamps_is_silence_and_what_follows_keeps_its_time(tm
 def test_a_jump_of_hours_is_taken_for_a_mistake(tmp_path):
     path = write_video_with_sound(tmp_path / "a.mkv", tone(440), pause=(0.5, 7200))
     assert np.abs(read_sound(path).samples - tone(440)).max() < 2 / 32767
+
+
+def test_gaps_have_a_limit_together(tmp_path, monkeypatch):
+    monkeypatch.setattr("video.audio._MAX_SILENCE", 0.3)
+    late = write_video_with_sound(tmp_path / "a.mkv", tone(440), delay=0.2, pause=(0.5, 0.2))
+    assert len(read_sound(late).samples) == 1.2 * RATE  # the second gap is not filled
 
 
 def test_a_part_is_that_part_of_the_whole(tmp_path):
@@ -158,6 +166,27 @@ def test_lost_packets_are_silence_and_counted(tmp_path, monkeypatch):
     length = differs[-1] - differs[0] + 1
     assert 0 < length <= 2048, "one packet"
     assert not sound.samples[differs[0] : differs[-1] + 1].any()
+
+
+@pytest.mark.parametrize(
+    ("channels", "rate"),
+    [
+        pytest.param(1, 352_337_536, id="a rate that would take minutes"),
+        pytest.param(1, 3, id="a rate that would take gigabytes"),
+        pytest.param(99, RATE, id="channels that nobody can resample"),
+    ],
+)
+def test_absurd_headers_are_refused_at_once(tmp_path, channels, rate):
+    def header(channels, rate):  # of the format: PCM, channels, samples a second
+        return struct.pack("<HHI", 1, channels, rate)
+
+    path = write_video_with_sound(tmp_path / "a.avi", tone(440))
+    content = path.read_bytes()
+    assert content.count(header(1, RATE)) == 1
+    path.write_bytes(content.replace(header(1, RATE), header(channels, rate)))
+    with pytest.raises(VideoError, match=r"a\.avi: nothing of its sound can be decoded: ") as error:
+        read_sound(path)
+    assert len(str(error.value)) < 300
 
 
 def test_what_is_no_video_is_refused_in_one_line(tmp_path):

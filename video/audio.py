@@ -20,6 +20,10 @@ _JUMP = 0.03
 """Seconds by which a time stamp may differ from the end of the sound before it; Matroska's are rounded."""
 _MAX_GAP = 60.0
 """Seconds of silence that a time stamp may put in; a larger jump is taken for a mistake of the container."""
+_MAX_SILENCE = 3600.0
+"""Seconds that all gaps together may put in, so that damage cannot fill the memory."""
+_LEAST_RATE, _LARGEST_RATE = 1000, 768_000
+"""Samples a second that a track may state; others are damage, and resampling would take hours or gigabytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +88,7 @@ def read_sound(
         first_picture = 0.0
         if pictures is not None and pictures.start_time is not None and pictures.time_base is not None:
             first_picture = float(pictures.start_time * pictures.time_base)
-        pieces = _resampled(_decode(container, stream, damaged), rate)
+        pieces = _resampled(_decode(container, stream, damaged), rate, damaged)
         samples = _in_place(
             pieces, first_picture, rate, round(start * rate), None if end is None else round(end * rate)
         )
@@ -114,11 +118,16 @@ def _decode(container: Any, stream: Any, damaged: list[BaseException]) -> Iterat
             yield frame
 
 
-def _resampled(frames: Iterable[av.AudioFrame], rate: int) -> Iterator[tuple[float | None, np.ndarray]]:
+def _resampled(
+    frames: Iterable[av.AudioFrame], rate: int, damaged: list[BaseException]
+) -> Iterator[tuple[float | None, np.ndarray]]:
     """(n,) float32 pieces, one channel; the first of a run without a jump in time comes with its time in seconds."""
     resampler: av.AudioResampler | None = None
     layout, expected = None, 0.0
     for frame in frames:
+        if not _LEAST_RATE <= frame.sample_rate <= _LARGEST_RATE:
+            damaged.append(ValueError(f"{frame.sample_rate} samples a second"))
+            continue
         time = expected if frame.time is None else frame.time
         now = (frame.format.name, frame.layout.name, frame.sample_rate)
         begins = resampler is None or now != layout or abs(time - expected) > _JUMP
@@ -129,7 +138,13 @@ def _resampled(frames: Iterable[av.AudioFrame], rate: int) -> Iterator[tuple[flo
         else:
             time = expected  # the small deviations of time stamps must not add up
         assert resampler is not None, "made at the first frame"
-        yield time if begins else None, _one_channel(resampler.resample(frame))
+        try:
+            samples = _one_channel(resampler.resample(frame))
+        except (av.FFmpegError, ValueError) as error:  # what damage has made of the number of channels or the rate
+            damaged.append(error)
+            resampler = None
+            continue
+        yield time if begins else None, samples
         expected = time + frame.samples / frame.sample_rate
     if resampler is not None:
         yield None, _one_channel(resampler.resample(None))
@@ -147,11 +162,13 @@ def _in_place(
     """Samples ``begin`` to ``end``, counted from the first picture; None where there is not one piece."""
     kept: list[np.ndarray] = []
     count = 0  # samples since the first picture
+    room = round(_MAX_SILENCE * rate)
     is_there = False
     for time, samples in pieces:
         if time is not None:
             gap = round((time - first_picture) * rate) - count
-            if 0 < gap <= _MAX_GAP * rate:
+            if 0 < gap <= min(_MAX_GAP * rate, room):
+                room -= gap
                 kept.append(np.zeros(max(0, gap - max(0, begin - count)), np.float32))
                 count += gap
             elif not is_there and -_MAX_GAP * rate <= gap < 0:
