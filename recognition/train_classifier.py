@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -204,6 +205,8 @@ class _Loop:
         if processes.count > 1:
             # Statistics of batch norm stay those of each process; the first one's are saved.
             model = DistributedDataParallel(self.network, broadcast_buffers=False)
+            # of 1x1 kernels, for which the orders of memory are the same but by name
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         loader = DataLoader(
             self.clips,
             batch_sampler=self.batches(self.end),

@@ -47,6 +47,7 @@ def kinetics(tmp_path: Path) -> Path:
     touch(folder / "videos_train" / "abseiling" / "aaaaaaaaaaa_000005_000015.mp4")
     touch(folder / "videos_train" / "bending_back" / "bbbbbbbbbbb.mkv")
     touch(folder / "val" / "ccccccccccc_100_110" / "img_00001.jpg")
+    touch(folder / "videos_train" / "abseiling" / "a thumbnail.jpg")
     return folder
 
 

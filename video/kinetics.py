@@ -73,14 +73,15 @@ def video_files(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for parent, folders, files in os.walk(folder):
         folders.sort()
-        place = Path(parent)
+        place, has_pictures, has_videos = Path(parent), False, False
         for name in sorted(files):
-            stem, suffix = Path(name).stem, Path(name).suffix
+            suffix = Path(name).suffix
             if suffix.lower() in VIDEO_SUFFIXES:
-                found.setdefault(stem, place / name)
-            elif suffix.lower() in PICTURE_SUFFIXES:
-                found.setdefault(place.name, place)
-                break
+                has_videos = True
+                found.setdefault(name.removesuffix(suffix), place / name)
+            has_pictures = has_pictures or suffix.lower() in PICTURE_SUFFIXES
+        if has_pictures and not has_videos:
+            found.setdefault(place.name, place)
     return found
 
 
