@@ -27,7 +27,7 @@ from video.writing import VideoWriter
 _ASSETS = Path(__file__).resolve().parents[1] / "assets"
 BUNDLED_SCORERS = {"rgb": _ASSETS / "scorer-small.safetensors", "flow": _ASSETS / "scorer-small-flow.safetensors"}
 """By stream."""
-DEFAULT_STREAMS = "rgb"
+DEFAULT_STREAMS = "rgb,flow"
 
 
 @dataclass(frozen=True)

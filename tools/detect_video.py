@@ -3,7 +3,7 @@
     python tools/detect_video.py my.mp4
     python tools/detect_video.py a.mp4 b.avi frames/ --output results --labels wave,clap
     python tools/detect_video.py my.mp4 --proposals boxes.csv
-    python tools/detect_video.py my.mp4 --streams rgb,flow
+    python tools/detect_video.py my.mp4 --streams rgb
     python tools/detect_video.py 0 --max-frames 500
     python tools/detect_video.py --dataset data/jhmdb --fold 0/5 --no-video --score-threshold 0.001
 
@@ -44,7 +44,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("videos", nargs="*", metavar="VIDEO", help="file, folder of pictures, camera number or URL")
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="folder of the results (default outputs)")
     parser.add_argument(
-        "--streams", metavar="NAMES", help="bundled scorers to use: rgb, flow, or rgb,flow (both, averaged)"
+        "--streams", metavar="NAMES", help="bundled scorers to use: rgb (faster), flow, or rgb,flow (default: averaged)"
     )
     parser.add_argument(
         "--weights",
