@@ -8,6 +8,7 @@ frames from each of T equal segments, the segments' middles at test; triples are
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -133,7 +134,8 @@ def uniform_frames(num_frames: int, clip: ClipInput) -> np.ndarray:
         bounds = _bounds(num_frames, clip.test_segments)
         rows = []
         for place in (np.arange(count) + 0.5) / count:
-            starts = [low + int(max(0, high - low - span + 1) * place) for low, high in bounds]
+            # rounded down, as StNet's code does: of two middle starts the first
+            starts = [low + max(0, math.ceil((high - low - span + 1) * place) - 1) for low, high in bounds]
             rows.append(np.concatenate([_consecutive(start, num_frames, clip) for start in starts]))
     return np.unique(np.stack(rows), axis=0)
 

@@ -60,13 +60,15 @@ def test_test_clips_lie_at_equal_distances_from_the_first_frame_to_the_last() ->
 
 
 def test_test_triples_spread_over_each_segment() -> None:
-    # thirds of 12 are 4 long: a quarter and three quarters of the 4 possible starts
-    assert uniform_frames(12, TRIPLE).tolist() == [[1, 5, 9], [3, 7, 11]]
+    # thirds of 12 are 4 long: a quarter and three quarters of the 4 possible starts, the first and the third of them
+    assert uniform_frames(12, TRIPLE).tolist() == [[0, 4, 8], [2, 6, 10]]
 
 
 def test_a_single_set_of_segments_takes_their_middles() -> None:
     # quarters of 16 are 4 long, 3 starts each, the middle one is 1
     assert uniform_frames(16, STNET).tolist() == [[1, 2, 5, 6, 9, 10, 13, 14]]
+    # of 5 frames with 4 starts it is the one at (5 - 2) // 2 = 1, as in StNet's code
+    assert uniform_frames(20, STNET).tolist() == [[1, 2, 6, 7, 11, 12, 16, 17]]
 
 
 @pytest.mark.parametrize("clip", [CLIP, TRIPLE, STNET, ClipInput(), replace(STNET, test_segments=25, frames=5)])
