@@ -85,7 +85,7 @@ def test_training_goes_on_from_other_weights(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--preset", "huge"], "unknown preset 'huge'; known are small, tiny"),
+        (["--preset", "huge"], "unknown preset 'huge'; known are small, small-flow, tiny"),
         (["--resume"], "nothing to resume"),
         (["--set", "train.speed=1"], "unknown setting train.speed; known are"),
         (["--fold", "half"], "expected I/N"),
