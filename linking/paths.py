@@ -264,10 +264,11 @@ def _take_paths(nodes: _Nodes, alive_paths: np.ndarray, rules: PathRules) -> tup
             full = np.flatnonzero(alive_paths[label, span] >= rules.max_paths) + span.start
             full_labels.add(label)  # what goes with these frames may be part of the paths that would come next
             gone |= (nodes.label == label) & np.isin(nodes.time, full)
-    # boxes outside all trees of use may still carry a path once the trees are cut
-    waiting = np.zeros(len(alive_paths), bool)
-    waiting[nodes.label[left & ~gone]] = True
-    return found, waiting[nodes.label] & ~gone
+    # boxes outside all trees of use may still carry a path once the trees are cut, but only in the same piece
+    piece = nodes.label * num_frames + nodes.time - nodes.level
+    waiting = np.zeros(alive_paths.size, bool)
+    waiting[piece[left & ~gone]] = True
+    return found, waiting[piece] & ~gone
 
 
 def _certain(nodes: _Nodes, reach: np.ndarray, root: np.ndarray, best: np.ndarray, over: np.ndarray) -> np.ndarray:
