@@ -42,7 +42,7 @@ def link_graph(
     """
     start = candidates.start
     boxes = with_last_pixel(candidates.boxes) if inclusive_pixels else candidates.boxes
-    classes = np.packbits(usable, axis=1)
+    classes = class_words(usable)
     shot = np.searchsorted(np.asarray(cuts), candidates.first_frame + np.arange(candidates.num_frames), side="right")
     parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
     for step in range(1, max_gap + 2):
@@ -61,13 +61,21 @@ def link_graph(
             target = to[frame, pair // back.shape[1]]
             source = back[frame, pair % back.shape[1]]
             value = overlap.ravel()[found]
-            shared = np.logical_or.reduce(classes[source] & classes[target], axis=1)
+            shared = (classes[source] & classes[target]).any(axis=1)
             if nearest is not None:
                 shared[shared] = _best_of_each(target[shared], value[shared], nearest)
             parts.append((source[shared].astype(np.int32), target[shared].astype(np.int32), value[shared]))
     source, target, overlap = (np.concatenate(part) for part in zip(*parts))
     order = np.argsort(target, kind="stable")  # a merge of few ascending runs, and nearer frames stay first
     return LinkGraph(source[order], target[order], overlap[order])
+
+
+def class_words(usable: np.ndarray) -> np.ndarray:
+    """(n, words) uint64: bit ``c`` of a row's words, counted through, is ``usable[row, c]``."""
+    packed = np.packbits(usable, axis=1, bitorder="little")
+    words = np.zeros((len(packed), -(-packed.shape[1] // 8) * 8), np.uint8)
+    words[:, : packed.shape[1]] = packed
+    return words.view("<u8")
 
 
 def _best_of_each(target: np.ndarray, value: np.ndarray, most: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from linking.candidates import Candidates
-from linking.link_graph import LinkGraph
+from linking.link_graph import LinkGraph, class_words
 
 EDGES_AT_ONCE = 2**19
 """Classes share a pass up to this many edges, which bounds the memory."""
@@ -127,18 +127,19 @@ def best_paths(
 
 
 def _groups(graph: LinkGraph, usable: np.ndarray) -> Iterator[np.ndarray]:
-    """Classes, so many together that their edges stay within bounds."""
-    packed = np.packbits(usable, axis=1)
-    if np.bitwise_count(packed[graph.source] & packed[graph.target]).sum() <= EDGES_AT_ONCE:
+    """Classes, so many together that their edges stay within bounds and their bits fit into a word."""
+    words = class_words(usable)
+    if words.shape[1] == 1 and _shared_bits(graph, words) <= EDGES_AT_ONCE:
         yield np.flatnonzero(usable.any(axis=0))
         return
     edges = np.zeros(usable.shape[1], np.int64)
-    for _, shared in _shared_classes(graph, usable):
-        edges += np.count_nonzero(shared, axis=0)
+    for first in range(0, len(graph.source), 2**16):
+        block = slice(first, first + 2**16)
+        edges += np.count_nonzero(usable[graph.source[block]] & usable[graph.target[block]], axis=0)
     group: list[int] = []
     total = 0
     for label in np.flatnonzero(usable.any(axis=0)).tolist():
-        if group and total + edges[label] > EDGES_AT_ONCE:
+        if group and (total + edges[label] > EDGES_AT_ONCE or len(group) == 64):
             yield np.array(group)
             group, total = [], 0
         group.append(label)
@@ -147,11 +148,27 @@ def _groups(graph: LinkGraph, usable: np.ndarray) -> Iterator[np.ndarray]:
         yield np.array(group)
 
 
-def _shared_classes(graph: LinkGraph, usable: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Blocks of edges: number of the first, and (edges, classes) which classes may use both of its boxes."""
-    for first in range(0, len(graph.source), 2**16):
-        block = slice(first, first + 2**16)
-        yield first, usable[graph.source[block]] & usable[graph.target[block]]
+def _shared_bits(graph: LinkGraph, words: np.ndarray) -> int:
+    return int(np.bitwise_count(words[graph.source, 0] & words[graph.target, 0]).sum(dtype=np.int64))
+
+
+def _edges_of_classes(graph: LinkGraph, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of an edge and a class, of at most 64, that may use both of its boxes: (pairs,) each, edges ascending."""
+    words = class_words(usable)[:, 0]
+    shared = words[graph.source] & words[graph.target]
+    edge = np.flatnonzero(shared)
+    shared = shared[edge]
+    edges, columns = [edge[:0]], [edge[:0]]
+    while len(edge):  # once for the first class of each edge, once for the second of those that have one, ...
+        lowest = shared & (~shared + np.uint64(1))
+        edges.append(edge)
+        columns.append(np.bitwise_count(lowest - np.uint64(1)).astype(np.int64))
+        shared = shared ^ lowest
+        more = shared != 0
+        edge, shared = edge[more], shared[more]
+    edge, column = np.concatenate(edges), np.concatenate(columns)
+    order = _stable_order(edge)
+    return edge[order], column[order]
 
 
 def _nodes(candidates: Candidates, graph: LinkGraph, usable: np.ndarray, group: np.ndarray, rules: PathRules) -> _Nodes:
@@ -159,12 +176,7 @@ def _nodes(candidates: Candidates, graph: LinkGraph, usable: np.ndarray, group: 
     box, column = np.nonzero(own)
     number = np.zeros(own.shape, np.int32)
     number[box, column] = np.arange(len(box))
-    parts = [(np.zeros(0, np.int32), np.zeros(0, np.int16))]  # narrow, because here the memory peaks
-    for first, shared in _shared_classes(graph, own):
-        edge, edge_column = np.nonzero(shared)
-        parts.append(((edge + first).astype(np.int32), edge_column.astype(np.int16)))
-    edge, edge_column = (np.concatenate(part) for part in zip(*parts))
-    del parts
+    edge, edge_column = _edges_of_classes(graph, own)
     time = candidates.time[box]
     source, target = (number[side[edge], edge_column].astype(np.int64) for side in (graph.source, graph.target))
     # An edge across a gap counts its overlap once for every frame it bridges. Otherwise a detour through boxes that
