@@ -63,11 +63,13 @@ class _Nodes:
             self.gain[edges],
         )
 
-    def in_levels(self) -> _Nodes:
-        """The same nodes and edges with their levels, in the order of these."""
+    def in_levels(self, *, alone: bool) -> _Nodes:
+        """The same nodes and edges with their levels, in the order of these; nodes without an edge only if ``alone``."""
         level = _levels(self.label, self.time, self.source, self.target)
         order = _stable_order(level)
-        number = np.empty_like(order)
+        if not alone:
+            order = order[self.linked()[order]]
+        number = np.zeros(len(level), np.int64)
         number[order] = np.arange(len(order))
         source, target = number[self.source], number[self.target]
         by_target = _stable_order(target)
@@ -91,7 +93,7 @@ class _Nodes:
     def turned_round(self) -> _Nodes:
         """The same with time running backwards: node ``k`` becomes the k-th from the end."""
         last = len(self.box) - 1
-        order = np.argsort(-self.source)
+        order = _stable_order(last - self.source)
         return _Nodes(
             self.box[::-1],
             self.label[::-1],
@@ -116,9 +118,7 @@ def best_paths(
     for group in _groups(graph, usable):
         nodes = _nodes(candidates, graph, usable, group, rules)
         while len(nodes.box):
-            if rules.min_boxes > 1:
-                nodes = nodes.only(nodes.linked())
-            nodes = nodes.in_levels()
+            nodes = nodes.in_levels(alone=rules.min_boxes == 1)
             found, left = _take_paths(nodes, alive_paths, rules)
             for path in found:
                 paths[nodes.label[path[0]]].append(nodes.box[path])
