@@ -66,13 +66,15 @@ def usable(candidates: Candidates, *, score_threshold: float, nms_iou: float, to
     kept = np.zeros(candidates.scores.shape, bool)
     if candidates.scores.size == 0:
         return kept
+    corners = corners_of(candidates.boxes)
+    scores = np.full((len(candidates.scores) + 1, candidates.scores.shape[1]), -np.inf, np.float32)  # index -1: no box
+    np.copyto(scores[:-1], candidates.scores, where=candidates.scores >= score_threshold)
     for t0, t1 in frame_blocks(candidates.start, 1, candidates.scores.shape[1]):
-        slots = padded(candidates.start, t0, t1)  # (frames, widest)
-        boxes = boxes_in(candidates.boxes, slots)
+        slots = padded(candidates.start, np.arange(t0, t1))  # (frames, widest)
+        boxes = corners[:, slots]
         with np.errstate(invalid="ignore"):
             covers = overlaps(boxes, boxes) > nms_iou  # (frames, widest, widest)
-        left = np.where(slots[:, :, None] >= 0, candidates.scores[slots], -np.inf).transpose(0, 2, 1).copy()
-        left[left < score_threshold] = -np.inf  # (frames, classes, widest)
+        left = np.ascontiguousarray(scores[slots].transpose(0, 2, 1))  # (frames, classes, widest)
         frame = np.arange(t1 - t0)[:, None]
         number = np.arange(left.shape[1])[None, :]
         for _ in range(min(top_boxes, left.shape[2])):
@@ -109,17 +111,17 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return shared
 
 
-def padded(start: np.ndarray, t0: int, t1: int) -> np.ndarray:
-    """(t1 - t0, widest) int64 indices of the boxes of frames ``t0 .. t1``, -1 where a frame has fewer."""
-    first, counts = start[t0:t1, None], np.diff(start[t0 : t1 + 1])[:, None]
+def padded(start: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """(frames, widest) int64 indices of the boxes of each of ``frames``, -1 where a frame has fewer."""
+    first, counts = start[frames, None], (start[frames + 1] - start[frames])[:, None]
     slot = np.arange(max(1, int(counts.max(initial=0))))[None, :]
     return np.where(slot < counts, first + slot, -1)
 
 
-def boxes_in(boxes: np.ndarray, slots: np.ndarray) -> np.ndarray:
-    """(4, frames, widest) corners of the boxes at ``slots``, NaN at -1: side by side, which compares faster."""
-    corners = boxes.T[:, slots]
-    corners[:, slots < 0] = np.nan
+def corners_of(boxes: np.ndarray) -> np.ndarray:
+    """(4, n + 1) corners of ``boxes`` side by side, which compares faster; the last column, index -1, is NaN."""
+    corners = np.full((4, len(boxes) + 1), np.nan, boxes.dtype)
+    corners[:, :-1] = boxes.T
     return corners
 
 

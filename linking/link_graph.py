@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from linking.candidates import Candidates, boxes_in, frame_blocks, overlaps, padded, with_last_pixel
+from linking.candidates import PAIRS_AT_ONCE, Candidates, corners_of, overlaps, padded, with_last_pixel
 
 NEAREST = 8
 """Predecessors a box keeps in each earlier frame; more than this many overlapping boxes are near-copies."""
@@ -41,41 +41,50 @@ def link_graph(
     a class that may use both boxes: ``usable`` (n, classes). ``cuts`` are the first frames of new shots.
     """
     start = candidates.start
-    boxes = with_last_pixel(candidates.boxes) if inclusive_pixels else candidates.boxes
+    corners = corners_of(with_last_pixel(candidates.boxes) if inclusive_pixels else candidates.boxes)
     classes = class_words(usable)
     shot = np.searchsorted(np.asarray(cuts), candidates.first_frame + np.arange(candidates.num_frames), side="right")
     parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))]
     for step in range(1, max_gap + 2):
-        for t0, t1 in frame_blocks(start, step):
-            t0 = max(t0, step)
-            if t0 >= t1:
-                continue
-            to, back = padded(start, t0, t1), padded(start, t0 - step, t1 - step)
+        for frames in _alike(np.diff(start), step):
+            to, back = padded(start, frames), padded(start, frames - step)
             with np.errstate(invalid="ignore"):
-                overlap = overlaps(boxes_in(boxes, to), boxes_in(boxes, back))
+                overlap = overlaps(corners[:, to], corners[:, back])
                 near = overlap >= min_overlap
             if len(cuts):
-                near &= (shot[t0:t1] == shot[t0 - step : t1 - step])[:, None, None]
+                near &= (shot[frames] == shot[frames - step])[:, None, None]
             found = np.flatnonzero(near)
-            frame, pair = np.divmod(found, to.shape[1] * back.shape[1])
-            target = to[frame, pair // back.shape[1]]
-            source = back[frame, pair % back.shape[1]]
+            row = found // back.shape[1]
+            target = to.ravel()[row]
+            source = back[row // to.shape[1], found - row * back.shape[1]]
             value = overlap.ravel()[found]
-            shared = (classes[source] & classes[target]).any(axis=1)
+            shared = classes[0][source] & classes[0][target] != 0
+            for word in classes[1:]:
+                shared |= word[source] & word[target] != 0
             if nearest is not None:
                 shared[shared] = _best_of_each(target[shared], value[shared], nearest)
             parts.append((source[shared].astype(np.int32), target[shared].astype(np.int32), value[shared]))
     source, target, overlap = (np.concatenate(part) for part in zip(*parts))
-    order = np.argsort(target, kind="stable")  # a merge of few ascending runs, and nearer frames stay first
+    order = np.argsort(target, kind="stable")  # a merge of ascending runs, and nearer frames stay first
     return LinkGraph(source[order], target[order], overlap[order])
 
 
+def _alike(counts: np.ndarray, step: int) -> Iterator[np.ndarray]:
+    """Frames ``t`` with boxes in ``t`` and in ``t - step``, in groups of like counts, so that little is padding."""
+    fewer, more = np.minimum(counts[step:], counts[:-step]), np.maximum(counts[step:], counts[:-step])
+    for widest in np.unique(more[fewer > 0]).tolist():
+        frames = np.flatnonzero((more == widest) & (fewer > 0)) + step
+        size = max(1, PAIRS_AT_ONCE // widest**2)
+        for first in range(0, len(frames), size):
+            yield frames[first : first + size]
+
+
 def class_words(usable: np.ndarray) -> np.ndarray:
-    """(n, words) uint64: bit ``c`` of a row's words, counted through, is ``usable[row, c]``."""
+    """(words, n) uint64: bit ``c`` of a column's words, counted through, is ``usable[column, c]``."""
     packed = np.packbits(usable, axis=1, bitorder="little")
     words = np.zeros((len(packed), -(-packed.shape[1] // 8) * 8), np.uint8)
     words[:, : packed.shape[1]] = packed
-    return words.view("<u8")
+    return np.ascontiguousarray(words.view("<u8").T)
 
 
 def _best_of_each(target: np.ndarray, value: np.ndarray, most: int) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 from linking.candidates import Candidates
 from linking.link_graph import LinkGraph, class_words
 
-EDGES_AT_ONCE = 2**19
+EDGES_AT_ONCE = 2**20
 """Classes share a pass up to this many edges, which bounds the memory."""
 
 
@@ -64,7 +64,7 @@ class _Nodes:
         )
 
     def in_levels(self, *, alone: bool) -> _Nodes:
-        """The same nodes and edges with their levels, in the order of these; nodes without an edge only if ``alone``."""
+        """The same nodes and edges with levels, in the order of these; nodes without an edge only if ``alone``."""
         level = _levels(self.label, self.time, self.source, self.target)
         order = _stable_order(level)
         if not alone:
@@ -129,7 +129,7 @@ def best_paths(
 def _groups(graph: LinkGraph, usable: np.ndarray) -> Iterator[np.ndarray]:
     """Classes, so many together that their edges stay within bounds and their bits fit into a word."""
     words = class_words(usable)
-    if words.shape[1] == 1 and _shared_bits(graph, words) <= EDGES_AT_ONCE:
+    if len(words) == 1 and _shared_bits(graph, words[0]) <= EDGES_AT_ONCE:
         yield np.flatnonzero(usable.any(axis=0))
         return
     edges = np.zeros(usable.shape[1], np.int64)
@@ -148,14 +148,14 @@ def _groups(graph: LinkGraph, usable: np.ndarray) -> Iterator[np.ndarray]:
         yield np.array(group)
 
 
-def _shared_bits(graph: LinkGraph, words: np.ndarray) -> int:
-    return int(np.bitwise_count(words[graph.source, 0] & words[graph.target, 0]).sum(dtype=np.int64))
+def _shared_bits(graph: LinkGraph, word: np.ndarray) -> int:
+    return int(np.bitwise_count(word[graph.source] & word[graph.target]).sum(dtype=np.int64))
 
 
 def _edges_of_classes(graph: LinkGraph, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of an edge and a class, of at most 64, that may use both of its boxes: (pairs,) each, edges ascending."""
-    words = class_words(usable)[:, 0]
-    shared = words[graph.source] & words[graph.target]
+    word = class_words(usable)[0]
+    shared = word[graph.source] & word[graph.target]
     edge = np.flatnonzero(shared)
     shared = shared[edge]
     edges, columns = [edge[:0]], [edge[:0]]
