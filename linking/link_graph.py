@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from linking.candidates import PAIRS_AT_ONCE, Candidates, corners_of, overlaps, padded, with_last_pixel
+from linking.candidates import PAIRS_AT_ONCE, Candidates, corners_of, overlaps, padded, stable_order, with_last_pixel
 
 NEAREST = 8
 """Predecessors a box keeps in each earlier frame; more than this many overlapping boxes are near-copies."""
@@ -65,7 +65,7 @@ def link_graph(
                 shared[shared] = _best_of_each(target[shared], value[shared], nearest)
             parts.append((source[shared].astype(np.int32), target[shared].astype(np.int32), value[shared]))
     source, target, overlap = (np.concatenate(part) for part in zip(*parts))
-    order = np.argsort(target, kind="stable")  # a merge of ascending runs, and nearer frames stay first
+    order = stable_order(target)  # nearer frames stay first
     return LinkGraph(source[order], target[order], overlap[order])
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from linking.candidates import Candidates
+from linking.candidates import Candidates, stable_order
 from linking.link_graph import LinkGraph, class_words
 
 EDGES_AT_ONCE = 2**20
@@ -66,13 +66,13 @@ class _Nodes:
     def in_levels(self, *, alone: bool) -> _Nodes:
         """The same nodes and edges with levels, in the order of these; nodes without an edge only if ``alone``."""
         level = _levels(self.label, self.time, self.source, self.target)
-        order = _stable_order(level)
+        order = stable_order(level)
         if not alone:
             order = order[self.linked()[order]]
         number = np.zeros(len(level), np.int64)
         number[order] = np.arange(len(order))
         source, target = number[self.source], number[self.target]
-        by_target = _stable_order(target)
+        by_target = stable_order(target)
         return _Nodes(
             self.box[order],
             self.label[order],
@@ -93,7 +93,7 @@ class _Nodes:
     def turned_round(self) -> _Nodes:
         """The same with time running backwards: node ``k`` becomes the k-th from the end."""
         last = len(self.box) - 1
-        order = _stable_order(last - self.source)
+        order = stable_order(last - self.source)
         return _Nodes(
             self.box[::-1],
             self.label[::-1],
@@ -167,7 +167,7 @@ def _edges_of_classes(graph: LinkGraph, usable: np.ndarray) -> tuple[np.ndarray,
         more = shared != 0
         edge, shared = edge[more], shared[more]
     edge, column = np.concatenate(edges), np.concatenate(columns)
-    order = _stable_order(edge)
+    order = stable_order(edge)
     return edge[order], column[order]
 
 
@@ -184,14 +184,6 @@ def _nodes(candidates: Candidates, graph: LinkGraph, usable: np.ndarray, group: 
     gain = rules.overlap_weight * graph.overlap[edge].astype(np.float64) * (time[target] - time[source])
     scores = candidates.scores[box, group[column]].astype(np.float64)
     return _Nodes(box, group[column], time, np.zeros_like(time), scores, source, target, gain)
-
-
-def _stable_order(keys: np.ndarray) -> np.ndarray:
-    """``argsort(keys, kind="stable")`` of numbers from 0 to 2**31, at a third of the time: NumPy sorts plain integers
-    faster than it finds their order, so each carries its place in the lower half of a word."""
-    packed = (keys << 32) | np.arange(len(keys))
-    packed.sort()
-    return packed & (2**32 - 1)
 
 
 def _levels(column: np.ndarray, time: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -309,16 +301,18 @@ def _best_of_each_tree(ends: np.ndarray, root: np.ndarray, value: np.ndarray) ->
 
 
 def _walk_back(ends: np.ndarray, before: np.ndarray) -> list[np.ndarray]:
-    """The path to each end, ascending."""
-    back = before.tolist()
-    paths = []
-    for end in ends.tolist():
-        path, node = [], end
-        while node >= 0:
-            path.append(node)
-            node = back[node]
-        paths.append(np.array(path[::-1]))
-    return paths
+    """The path to each end, ascending; all paths go back side by side."""
+    if len(ends) == 0:
+        return []
+    path, node = np.arange(len(ends)), ends
+    paths, nodes = [], []
+    while len(node):
+        paths.append(path)
+        nodes.append(node)
+        node = before[node]
+        path, node = path[node >= 0], node[node >= 0]
+    path, node = np.concatenate(paths[::-1]), np.concatenate(nodes[::-1])
+    return np.split(node[stable_order(path)], np.cumsum(np.bincount(path))[:-1])
 
 
 def _best_before(nodes: _Nodes, reach: np.ndarray, rules: PathRules) -> np.ndarray:
