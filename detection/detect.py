@@ -8,15 +8,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 
 from detection.pipeline import PipelineConfig, Timings, score_video
 from detection.proposals import ProposalConfig, Proposer, TableProposer, read_table_once
 from detection.scorer import LoadedScorer
-from linking.build import SelectConfig, build_tubes
+from linking.build import SelectConfig, TrimLabels, build_tubes
 from linking.given import label_tubes
 from linking.link import LinkConfig
+from linking.online import OnlineConfig
 from linking.records import Tube
 from linking.scores import ScoredVideo
 from linking.tables import annotations_from_table
@@ -41,6 +43,17 @@ class DetectConfig:
     trimmed: bool = True
     """False hands out paths as they were linked, for clips that are cut to the action already."""
     select: SelectConfig = field(default_factory=lambda: SelectConfig(min_score=0.1))
+    linker: Literal["offline", "online"] = "offline"
+    """offline looks at the whole video (settings ``link``), online frame by frame (settings ``online``); live input is
+    always linked online."""
+    online: OnlineConfig = field(default_factory=OnlineConfig)
+    trim_labels: TrimLabels = "own"
+    """See ``linking.build.TubeConfig``."""
+
+    @property
+    def linking(self) -> LinkConfig | OnlineConfig:
+        """The settings of the linker in use."""
+        return self.online if self.linker == "online" else self.link
 
 
 @dataclass(frozen=True)
@@ -111,7 +124,13 @@ def detect_video(
             warnings.append(f"{lost} given boxes lie beyond the last of {scored.num_frames} frames and are left out")
         tubes = label_tubes(inside, scored)
     else:
-        tubes = build_tubes(scored, config.link, config.trim if config.trimmed else None, config.select)
+        tubes = build_tubes(
+            scored,
+            config.linking,
+            config.trim if config.trimmed else None,
+            config.select,
+            trim_labels=config.trim_labels,
+        )
     timings.link = perf_counter() - started
     return DetectedVideo(scored, tubes, timings, warnings)
 

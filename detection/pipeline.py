@@ -22,7 +22,7 @@ from linking.scores import ScoredVideo
 from video.cuts import CutFinder
 from video.frames import VideoSource
 
-__all__ = ["PipelineConfig", "Timings", "score_video"]
+__all__ = ["FrameScorer", "PipelineConfig", "Timings", "score_video"]
 
 
 def score_video(
@@ -54,10 +54,7 @@ def score_video(
     """
     timings = timings if timings is not None else Timings()
     size = (source.height, source.width)
-    proposals = _Proposals(proposer, config, timings)
-    scores = _Streams([scorers] if isinstance(scorers, LoadedScorer) else scorers, size, config, timings)
-    cuts: list[int] = []
-    cut_finder = CutFinder()
+    scorer = FrameScorer(proposer, scorers, size, config, timings)
     found: list[Detections] = []
     frames = iter(source)
     while timings.frames != max_frames and (until is None or not until()):
@@ -65,21 +62,64 @@ def score_video(
         frame = next(frames, None)
         if frame is None:
             break
-        small = shrink(frame, scores.small_size)
-        if cut_finder.is_cut(small):
-            cuts.append(timings.frames)
         timings.decode += perf_counter() - started
-        scores.add_frame(frame, small)
-        found += scores.add_boxes(
-            proposals.add(timings.frames, frame, is_cut=bool(cuts) and cuts[-1] == timings.frames)
-        )
-        timings.frames += 1
+        found += scorer.add(frame)
         if on_frame is not None:
             on_frame(timings.frames)
-    found += scores.add_boxes(proposals.finish())
-    found += scores.finish()
-    timings.boxes += sum(len(detections) for detections in found)
-    return ScoredVideo(video, scores.class_names, tuple(found), source.width, source.height, source.fps, tuple(cuts))
+    found += scorer.finish()
+    return ScoredVideo(
+        video, scorer.class_names, tuple(found), source.width, source.height, source.fps, tuple(scorer.cuts)
+    )
+
+
+class FrameScorer:
+    """Takes the frames of one video one at a time, gives back the scored boxes of every frame, in order, some frames
+    later. What it keeps does not grow with the video, but for ``cuts``.
+
+    ValueError where scorers name other classes, or stream_weights are not one a scorer.
+    """
+
+    cuts: list[int]
+    """First frames of new shots, as far as frames were given."""
+
+    def __init__(
+        self,
+        proposer: Proposer,
+        scorers: LoadedScorer | Sequence[LoadedScorer],
+        size: tuple[int, int],
+        config: PipelineConfig,
+        timings: Timings,
+    ) -> None:
+        """``size`` is height and width of the frames."""
+        self._proposals = _Proposals(proposer, config, timings)
+        self._scores = _Streams([scorers] if isinstance(scorers, LoadedScorer) else scorers, size, config, timings)
+        self._cut_finder = CutFinder()
+        self._timings = timings
+        self._frames = 0
+        self.class_names = self._scores.class_names
+        self.cuts = []
+
+    def add(self, frame: np.ndarray) -> list[Detections]:
+        """Take the next frame, (H, W, 3) uint8; the detections that are known now and were not before."""
+        started = perf_counter()
+        small = shrink(frame, self._scores.small_size)
+        is_cut = self._cut_finder.is_cut(small)
+        if is_cut:
+            self.cuts.append(self._frames)
+        self._timings.decode += perf_counter() - started
+        self._scores.add_frame(frame, small)
+        found = self._scores.add_boxes(self._proposals.add(self._frames, frame, is_cut=is_cut))
+        self._frames += 1
+        self._timings.frames += 1
+        return self._counted(found)
+
+    def finish(self) -> list[Detections]:
+        """What is left after the last frame."""
+        return self._counted(self._scores.add_boxes(self._proposals.finish()) + self._scores.finish())
+
+    def _counted(self, found: list[Detections]) -> list[Detections]:
+        self._timings.boxes += sum(len(detections) for detections in found)
+        return found
 
 
 class _Proposals:

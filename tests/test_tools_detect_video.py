@@ -18,9 +18,12 @@ from detection.detector_files import save_detector
 from detection.detectors import build_detector
 from detection.detectors import tiny as tiny_detector
 from detection.scorer import KIND, ActionScorer, ScorerConfig
+from linking.build import SelectConfig, TubeConfig
+from linking.online import OnlineConfig
 from linking.records import Tube, VideoAnnotation
 from linking.scores import read_scores
 from linking.tables import annotations_from_table, read_tubes, table_from_annotations, write_tubes
+from linking.trim import TrimConfig
 from recognition.lgd3d import lgd3d_small
 from recognition.model_files import save_model
 from recognition.preprocessing import Preprocessing
@@ -182,6 +185,25 @@ def test_several_videos_share_one_table_and_equal_names_get_numbers(run: Run, fi
     assert [video["video"] for video in record["videos"]] == ["squares", "squares-2"]
     names = {annotation.video for annotation in annotations_from_table(read_tubes(tmp_path / "out" / "tubes.json"))}
     assert names == {"squares", "squares-2"}
+
+
+def test_the_online_linker_is_chosen_by_an_option_or_a_file(run: Run, files: Path, tmp_path: Path) -> None:
+    """As tools/link_tubes.py writes it; the same tubes come from linking the stored scores online."""
+    fitted = tmp_path / "fitted.toml"
+    fitted.write_text('linker = "online"\n[online]\nmin_boxes = 5\n[trim.class_threshold]\nwave = 0.3\n')
+    quiet = ["--no-video", "--no-report", "--score-threshold", 0]
+    assert run(files / "squares.mp4", "--config", fitted, *quiet)[0] == 0
+    found = read_tubes(tmp_path / "out" / "tubes.csv")
+    config = TubeConfig(
+        linker="online", online=OnlineConfig(min_boxes=5), trim=TrimConfig(class_threshold={"wave": 0.3}),
+        select=SelectConfig(min_score=0),
+    )  # fmt: skip
+    (same,) = annotations_from_table(found)
+    again = config.build(read_scores(tmp_path / "out" / "squares.scores.npz"))
+    assert len(again) > 0
+    assert [(tube.label, tube.first_frame) for tube in same.tubes] == [(t.label, t.first_frame) for t in again]
+    assert run(files / "squares.mp4", "--linker", "online", *quiet)[0] == 0
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["linker"] == "online"
 
 
 def test_only_the_asked_labels_are_given(run: Run, files: Path, tmp_path: Path) -> None:

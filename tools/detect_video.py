@@ -64,6 +64,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--score-threshold", type=float, help="lowest score of a tube that is kept (default 0.1)")
     parser.add_argument("--no-trim", action="store_true", help="do not cut tubes in time")
     parser.add_argument(
+        "--linker", choices=("offline", "online"), help="link with the whole video in view (default), or as it comes"
+    )
+    parser.add_argument(
         "--no-video", action="store_true", help="no annotated video, no tube plot, no pictures in the report"
     )
     parser.add_argument("--no-report", action="store_true", help="no report.html")
@@ -172,7 +175,7 @@ def run(args: argparse.Namespace) -> int:
                     thumbnails = thumbnails_for([actor.tube for actor in actors], len(inputs))
                 annotated = _draw(args.output, item, found, actors, recording, thumbnails)
             if not args.no_report:
-                link = config.link if config.trimmed and given is None else None
+                link = config.linking if config.trimmed and given is None else None
                 lanes = lanes_of(actors, found.scored, link, thumbnails)
             found.timings.draw = time.perf_counter() - started
             write_scores(args.output / f"{item.name}.scores.npz", found.scored)
@@ -204,6 +207,8 @@ def _settings(args: argparse.Namespace, settings: dict[str, Any], from_table: bo
         settings.setdefault("select", {})["min_score"] = args.score_threshold
     if args.no_trim:
         settings["trimmed"] = False
+    if args.linker:
+        settings["linker"] = args.linker
     return settings
 
 
