@@ -67,6 +67,20 @@ def test_videos_are_named_after_their_files_and_those_of_a_dataset_as_it_names_t
     ]
 
 
+def test_of_hmdb51_the_videos_of_all_splits_are_meant(tmp_path: Path) -> None:
+    """Each split leaves some of its videos out; here one of three."""
+    for name in "abc":
+        write_moving(tmp_path / "videos" / "wave" / name, [0, 1])
+    (tmp_path / "splits").mkdir()
+    for split, parts in enumerate(((1, 2, 0), (0, 1, 2), (2, 0, 1)), 1):
+        lines = [f"{name}.avi {part} " for name, part in zip("abc", parts)]
+        (tmp_path / "splits" / f"wave_test_split{split}.txt").write_text("\n".join(lines))
+    assert [job.name for job in flow_jobs([str(tmp_path)])] == ["wave/a", "wave/b", "wave/c"]
+    for split in (2, 3):
+        (tmp_path / "splits" / f"wave_test_split{split}.txt").unlink()
+    assert [job.name for job in flow_jobs([str(tmp_path)])] == ["wave/a", "wave/b"]
+
+
 def test_two_videos_of_one_name_are_refused_and_the_same_one_twice_is_one(tmp_path: Path) -> None:
     one, other = tmp_path / "x" / "clip.mp4", tmp_path / "y" / "clip.avi"
     assert len(flow_jobs([str(one), str(one)])) == 1

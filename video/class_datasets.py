@@ -16,6 +16,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -95,9 +96,19 @@ def open_classes(path: str | os.PathLike[str], *, split: int = 1, part: Part = "
         return _open_ucf101(folder, class_index[0], split, part)
     if (folder / "dataset.toml").is_file() or any(folder.glob("*.pkl")) or any(folder.glob("tubes.*")):
         return _open_detection(folder, split, part)
-    if split_files := [*_files(folder, "*_test_split?.txt"), *folder.glob("splits.zip")]:
+    if split_files := _hmdb51_lists(folder):
         return _open_hmdb51(folder, split_files[0], split, part)
     return _open_folders(folder, part)
+
+
+def open_all_splits(path: str | os.PathLike[str]) -> tuple[ClassifiedVideo, ...]:
+    """Every listed video once, whatever its part and split: HMDB51 leaves some out of each split. Raises as above."""
+    videos = {video.name: video for video in open_classes(path, part="all").videos}
+    if Path(path).is_dir() and _hmdb51_lists(Path(path)):
+        for split in (2, 3):
+            with suppress(DatasetError):  # a copy with the lists of the first split only
+                videos |= {video.name: video for video in open_classes(path, split=split, part="all").videos}
+    return tuple(videos.values())
 
 
 def fold_classes(dataset: ClassDataset, index: int, count: int, seed: int = 0) -> tuple[ClassDataset, ClassDataset]:
@@ -200,6 +211,10 @@ def _open_hmdb51(folder: Path, split_file: Path, split: int, part: Part) -> Clas
     class_names = sorted({name.partition("/")[0] for listed in names.values() for name in listed})
     listed = [name for kind in _choose(folder, part, set(names)) for name in names[kind]]
     return _named_by_class(folder, tuple(class_names), listed)
+
+
+def _hmdb51_lists(folder: Path) -> list[Path]:
+    return [*_files(folder, "*_test_split?.txt"), *folder.glob("splits.zip")]
 
 
 def _open_detection(folder: Path, split: int, part: Part) -> ClassDataset:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from video.class_datasets import open_classes
+from video.class_datasets import open_all_splits
 from video.datasets import DatasetError, open_dataset
 from video.flow import FlowError, FlowSettings
 from video.flow_cache import flow_path, is_done, write_flow
@@ -100,7 +100,7 @@ def _jobs_of(path: Path) -> list[FlowJob]:
             annotations = open_dataset(path, part="all").videos
             return [FlowJob(video.annotation.video, str(video.path)) for video in annotations]
         except DatasetError:
-            return [FlowJob(video.name, str(video.path)) for video in open_classes(path, part="all").videos]
+            return [FlowJob(video.name, str(video.path)) for video in open_all_splits(path)]
     if path.suffix == ".toml":
         return [FlowJob(video.annotation.video, str(video.path)) for video in open_dataset(path, part="all").videos]
     return [FlowJob((path.name if path.is_dir() else path.stem) or path.resolve().name, str(path))]
