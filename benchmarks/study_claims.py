@@ -6,9 +6,9 @@
 Everything goes through the tools, so each row can be run by hand. What is done is not done again: stop it when you
 like and start it again. ``--list`` prints the commands and runs none; ``--table`` prints the tables of what is done.
 
-The puppets do six actions. ``throw`` and ``shoot_ball`` are one motion towards a flag or a hoop at the other side of the
-picture; ``sit`` and ``stand`` are each other played backwards; ``walk`` and ``wave`` are neither. The networks of one
-seed see the same clips in the same order, so differences are taken seed by seed.
+The puppets do six actions. ``throw`` and ``shoot_ball`` are one motion, towards a flag or a hoop at the other side of
+the picture; ``sit`` and ``stand`` are each other played backwards; ``walk`` and ``wave`` are neither. The networks of
+one seed see the same clips in the same order, so differences are taken seed by seed.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def tool(name: str, *arguments: object) -> list[str]:
 
 def puppets_data(folder: Path) -> list[Job]:
     data = folder / "puppets"
-    size = ["--size", "120x120", "--videos-per-class", 40, "--test-videos-per-class", 50, "--seed", 0]
+    size: list[object] = ["--size", "120x120", "--videos-per-class", 40, "--test-videos-per-class", 50, "--seed", 0]
     make = tool("make_puppets", data, "--classes", ",".join(CLASSES), *size)
     flow = tool("extract_flow", data, "--output", folder / "flow", *QUICK_FLOW)
     return [Job([make], data / "puppets.json"), Job([flow], None)]
@@ -79,14 +79,25 @@ def puppets_data(folder: Path) -> list[Job]:
 
 def puppets_jobs(folder: Path, seed: int, epochs: int) -> list[Job]:
     runs = folder / f"seed{seed}"
-    every = ["--dataset", folder / "puppets", "--validate", "test", *SMALL, *SQUARE, "--epochs", epochs, "--seed", seed]
+    every: list[object] = [
+        "--dataset",
+        folder / "puppets",
+        "--validate",
+        "test",
+        *SMALL,
+        *SQUARE,
+        "--epochs",
+        epochs,
+        "--seed",
+        seed,
+    ]
 
     def train(name: str, *arguments: object) -> list[str]:
         return tool("train_recognition", *every, *arguments, "--output", runs / name)
 
     lgd = [*WIDE_CLIP, *block("lgd")]
     stage1 = runs / "kernel" / "stage1" / "classifier.safetensors"
-    test = ["--dataset", folder / "puppets", "--part", "test", "--threads", 1]
+    test: list[object] = ["--dataset", folder / "puppets", "--part", "test", "--threads", 1]
     stages = [
         train("kernel", *lgd, "--kernel"),
         tool("evaluate_recognition", "--weights", stage1, *test, "--save-scores", runs / "lgd.npz"),
