@@ -1,9 +1,10 @@
-"""From the features of a video's clips to its classes: average pooling, and temporal convolutional pooling (TCP).
+"""From the features of a video's clips to its classes: average and temporal convolutional pooling (TCP), and others.
 
 The report on the ActivityNet challenge 2019 (Qiu et al., arXiv 1906.07016) takes 20 clips of a video at equal distances
 and the features of each before the classifier, and pools them by convolutions over time, for one stream or for several,
 whose features then lie one behind the other. Its layers are not printed; these are two of kernel 3 and width 1024
-(docs/decisions/014-xception-readings.md). The features are computed once, by ``recognition.extract_features``.
+(docs/decisions/014-xception-readings.md). StNet (arXiv 1811.01549, Table 1) compares its temporal Xception block with
+an LSTM and a GRU on such features. They are computed once, by ``recognition.extract_features``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from recognition.feature_files import FeatureSet
 from recognition.initialise import xavier_caffe_
 from recognition.lgd_block import check_choice, check_counts
 from recognition.model_files import ModelFile, ModelFileError, load_model, load_state_, save_model
+from recognition.stnet import TemporalXception
 
 KIND = "temporal_pooling"
 """What model files say they are."""
@@ -38,16 +40,17 @@ class TemporalPoolingConfig:
     """Outputs of the classifier."""
     stream_widths: tuple[int, ...] = (2048,)
     """D of each stream's features."""
-    pooling: Literal["tcp", "average"] = "tcp"
-    """"tcp": convolutions over the clips, then their mean; "average": the mean at once."""
+    pooling: Literal["tcp", "average", "xception", "lstm", "gru"] = "tcp"
+    """"tcp": convolutions over the clips, then their mean; "average": the mean at once; "xception": StNet's temporal
+    Xception block; "lstm", "gru": a recurrent layer, and the maximum over time as behind that block."""
     clips: int = 20
     """At equal distances; a video with more or fewer is brought to that number by its nearest ones."""
     width: int = 1024
-    """Channels of the convolutions."""
+    """Channels of the convolutions, of the block, of the recurrent layer."""
     layers: int = 2
-    """Convolutions, each with BN and ReLU."""
+    """Convolutions of "tcp", each with BN and ReLU."""
     kernel: int = 3
-    """Clips that a convolution sees; odd."""
+    """Clips that a convolution of "tcp" sees; odd."""
     dropout: float = 0.5
     """Before the classifier."""
 
@@ -55,7 +58,7 @@ class TemporalPoolingConfig:
         object.__setattr__(self, "stream_widths", tuple(self.stream_widths))
         for name in ("num_classes", "stream_widths", "clips", "width", "layers", "kernel"):
             check_counts(name, getattr(self, name))
-        check_choice("pooling", self.pooling, ("tcp", "average"))
+        check_choice("pooling", self.pooling, ("tcp", "average", "xception", "lstm", "gru"))
         if not self.stream_widths:
             raise ValueError("stream_widths needs at least one stream")
         if self.kernel % 2 == 0:
@@ -82,7 +85,8 @@ class TemporalPooling(nn.Module):
     """Features of clips (B, clips, D), in their order, to a tuple of one (B, num_classes) tensor of logits.
 
     D is ``config.in_features``; any number of clips works. Convolutions see zeros before the first clip and behind the
-    last. Starts from Caffe's Xavier. Raises ValueError for features of a wrong shape.
+    last. Starts from Caffe's Xavier, the block as in StNet, a recurrent layer as in torch. Raises ValueError for
+    features of a wrong shape.
     """
 
     def __init__(self, config: TemporalPoolingConfig, *, generator: torch.Generator | None = None) -> None:
@@ -98,9 +102,14 @@ class TemporalPooling(nn.Module):
             ]
             width = config.width
         self.convolutions = nn.Sequential(*layers)
+        self.block: nn.Module | None = None
+        if config.pooling in ("xception", "lstm", "gru"):
+            self.block = _block(config.pooling, width, config.width)
+            width = config.width
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(width, config.num_classes)
-        xavier_caffe_(self, generator=generator)
+        for part in (self.convolutions, self.classifier):
+            xavier_caffe_(part, generator=generator)
 
     def forward(self, clips: Tensor) -> tuple[Tensor]:
         return (self.classifier(self.dropout(self.features(clips))),)
@@ -109,7 +118,27 @@ class TemporalPooling(nn.Module):
         """(B, width), or (B, D) of average pooling: what the classifier sees of a video."""
         if clips.ndim != 3 or clips.shape[2] != self.config.in_features or clips.numel() == 0:
             raise ValueError(f"expected features (B, clips, {self.config.in_features}), got {tuple(clips.shape)}")
+        if self.block is not None:
+            return self.block(clips.transpose(1, 2))
         return self.convolutions(clips.transpose(1, 2)).mean(dim=2)
+
+
+class _Recurrent(nn.Module):
+    """(B, D, T) -> (B, width): the largest of a recurrent layer's outputs over time."""
+
+    def __init__(self, layer: type[nn.LSTM] | type[nn.GRU], channels: int, width: int) -> None:
+        super().__init__()
+        self.layer = layer(channels, width, batch_first=True)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return self.layer(vectors.transpose(1, 2))[0].amax(dim=1)
+
+
+def _block(kind: str, channels: int, width: int) -> nn.Module:
+    """(B, D, T) -> (B, width)."""
+    if kind == "xception":
+        return TemporalXception(channels, width)
+    return _Recurrent(nn.LSTM if kind == "lstm" else nn.GRU, channels, width)
 
 
 def at_equal_distances(features: np.ndarray, count: int) -> np.ndarray:

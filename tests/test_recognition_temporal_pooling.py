@@ -38,6 +38,27 @@ def test_parameters_of_the_full_network():
     assert count == [first + second + norms + last, 3 * first + second + norms + last, 2048 * 600 + 600]
 
 
+def test_parameters_of_the_rows_of_stnets_table_1():
+    """On 1536 features, with the layer of 400 classes: 4.6, 10.9 and 8.3 million in the paper."""
+    count = {}
+    with torch.device("meta"):
+        for pooling in ("xception", "lstm", "gru"):
+            net = TemporalPooling(TemporalPoolingConfig(400, stream_widths=(1536,), pooling=pooling))
+            count[pooling] = sum(p.numel() for p in net.parameters())
+    last = 1024 * 400 + 400
+    gate = 1536 * 1024 + 1024 * 1024 + 2 * 1024  # of what comes in, of what was before, two biases
+    assert count == {"xception": 4_624_784, "lstm": 4 * gate + last, "gru": 3 * gate + last}
+    assert count["lstm"] == 10_903_952
+    assert count["gru"] == 8_280_464
+
+
+def test_a_recurrent_layer_is_followed_by_the_maximum_over_time():
+    net, x = tiny_net(pooling="gru").eval(), clips()
+    with torch.no_grad():
+        outputs, _ = net.block.layer(x)
+        torch.testing.assert_close(net.features(x), torch.stack([outputs[:, t] for t in range(9)]).max(dim=0).values)
+
+
 def test_tcp_written_out():
     net, x = tiny_net().eval(), clips()
     for norm in (net.convolutions[1], net.convolutions[4]):
@@ -61,7 +82,10 @@ def test_average_pooling_is_the_mean_of_the_clips_logits():
         torch.testing.assert_close(net(x)[0], each.mean(dim=0))
 
 
-@pytest.mark.parametrize(("pooling", "sees_order"), [("tcp", True), ("average", False)])
+@pytest.mark.parametrize(
+    ("pooling", "sees_order"),
+    [("tcp", True), ("average", False), ("xception", True), ("lstm", True), ("gru", True)],
+)
 def test_whether_the_order_of_clips_matters(pooling, sees_order):
     net, x = tiny_net(pooling=pooling).eval(), clips()
     with torch.no_grad():
@@ -110,7 +134,7 @@ def learn(net, x, labels, steps=80):
         return float((net.eval()(x)[0].argmax(dim=1) == labels).float().mean())
 
 
-@pytest.mark.parametrize("pooling", ["tcp", "average"])
+@pytest.mark.parametrize("pooling", ["tcp", "average", "xception", "lstm", "gru"])
 def test_eight_videos_are_learned_by_heart_and_every_parameter_learns(pooling):
     net, x, labels = tiny_net(pooling=pooling), clips(8), torch.arange(8) % 3
     F.cross_entropy(net(x)[0], labels).backward()
@@ -168,7 +192,7 @@ def test_config_survives_json():
     ("changes", "message"),
     [
         ({"kernel": 2}, "kernel must be odd, got 2"),
-        ({"pooling": "max"}, "pooling must be one of tcp, average, got 'max'"),
+        ({"pooling": "max"}, "pooling must be one of tcp, average, xception, lstm, gru, got 'max'"),
         ({"stream_widths": ()}, "stream_widths needs at least one stream"),
         ({"stream_widths": (0,)}, "stream_widths must be whole numbers of 1 or more"),
         ({"dropout": -0.1}, "dropout must be"),

@@ -1,9 +1,12 @@
-"""Train a network that pools the features of a video's clips: temporal convolutional pooling, or average pooling.
+"""Train a network that pools the features of a video's clips: temporal convolutional pooling (TCP) or another.
 
     python tools/train_temporal_pooling.py --train features/rgb --fold 0/5 --output runs/tcp
     python tools/train_temporal_pooling.py --train features/rgb features/flow features/audio \\
         --validate test/rgb test/flow test/audio --output runs/tcp3
+    python tools/train_temporal_pooling.py --train features/rgb --fold 0/5 --output runs/txb --set network.pooling=xception
     python tools/train_temporal_pooling.py --weights runs/tcp/pooling.safetensors --validate test/rgb --output scores
+
+network.pooling is tcp, average, xception (StNet's temporal Xception block), lstm or gru.
 
 Several folders are the streams of the same videos, in the same order everywhere; clips are joined by their time.
 
