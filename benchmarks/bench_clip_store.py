@@ -1,6 +1,6 @@
 """How fast training clips come from a video file, from a bundle of pictures, and from memory.
 
-    python benchmarks/bench_clip_store.py [VIDEO] [--clips 60] [--repeats 5]
+    python benchmarks/bench_clip_store.py [VIDEO] [--clips 60] [--repeats 5] [--json FILE]
 
 Prints clips of 16 frames at 120 x 160 per CPU second, from the frames alone and as training sees them (random crop
 of 112, mirror, colours left alone), and how many times the rate of the file that is. The default video has
@@ -11,6 +11,8 @@ interleaved; medians are shown. The index of the file (a pass over the video) is
 from __future__ import annotations
 
 import argparse
+import json
+import platform
 import statistics
 import sys
 import tempfile
@@ -19,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from linking.files import replace_when_whole
 from recognition.clip_sampling import ClipInput, random_frames
 from recognition.clip_views import ClipAugment, crop_size, random_view
 from video.class_datasets import ClassifiedVideo
@@ -33,6 +36,7 @@ def main() -> int:
     parser.add_argument("video", nargs="?", type=Path)
     parser.add_argument("--clips", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", help="write the figures here too")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = args.video or made_video(Path(folder) / "made.mp4")
@@ -47,11 +51,23 @@ def main() -> int:
         for repeat in range(args.repeats):
             for name, frames in opened.items():
                 rates[name].append((rate(frames, args.clips, repeat), rate(frames, args.clips, repeat, viewed=True)))
+    medians = {name: [statistics.median(values) for values in zip(*found)] for name, found in rates.items()}
     print(f"{'':<8}{'frames':>10}{'clips':>10}   per CPU second")
-    slowest = statistics.median(clips for _, clips in rates["file"])
-    for name, found in rates.items():
-        frames_rate, clips_rate = (statistics.median(values) for values in zip(*found))
-        print(f"{name:<8}{frames_rate:>10.0f}{clips_rate:>10.0f}   {clips_rate / slowest:6.1f}x")
+    for name, (frames_rate, clips_rate) in medians.items():
+        times = clips_rate / medians["file"][1]
+        print(f"{name:<8}{frames_rate:>10.0f}{clips_rate:>10.0f}   {times:6.1f}x")
+    if args.json:
+        result = {
+            "machine": platform.machine(),
+            "clips": args.clips,
+            "repeats": args.repeats,
+            "video": str(args.video) if args.video else "made: 340x256, 300 frames, a key frame every 250",
+            "clips_per_cpu_second": {
+                name: {"frames_alone": values[0], "as_trained": values[1]} for name, values in medians.items()
+            },
+        }
+        with replace_when_whole(args.json) as temporary:
+            temporary.write_text(json.dumps(result, indent=1) + "\n")
     return 0
 
 

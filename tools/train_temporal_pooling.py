@@ -3,7 +3,8 @@
     python tools/train_temporal_pooling.py --train features/rgb --fold 0/5 --output runs/tcp
     python tools/train_temporal_pooling.py --train features/rgb features/flow features/audio \\
         --validate test/rgb test/flow test/audio --output runs/tcp3
-    python tools/train_temporal_pooling.py --train features/rgb --fold 0/5 --output runs/txb --set network.pooling=xception
+    python tools/train_temporal_pooling.py --train features/rgb --fold 0/5 --output runs/txb \\
+        --set network.pooling=xception
     python tools/train_temporal_pooling.py --weights runs/tcp/pooling.safetensors --validate test/rgb --output scores
 
 network.pooling is tcp, average, xception (StNet's temporal Xception block), lstm or gru.
