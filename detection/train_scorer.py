@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +18,11 @@ from torch.utils.data import DataLoader
 from detection.scorer import ActionScorer, ScorerConfig
 from detection.training_clips import ClipConfig, TrainingClips, collate
 from linking.files import replace_when_whole
-from recognition.clip_sampling import FLOW_PREPROCESSING
+from recognition.classifier_files import load_classifier
+from recognition.clip_sampling import FLOW_PREPROCESSING, ClipInput
 from recognition.initialise import imagenet_weights, load_imagenet_, xavier_caffe_
+from recognition.lgd3d import LGD3DConfig
+from recognition.lgd_classifier import LGDClassifier, LGDClassifierConfig
 from recognition.optimise import build_optimizer, cosine_rate
 from recognition.preprocessing import Preprocessing, normalise_clips
 from recognition.training_state import flat_settings, load_training_state, save_training_state
@@ -65,13 +68,16 @@ def build_scorer(
         config: of the network.
         seed: of the random weights.
         body_weights: "imagenet" for torchvision's weights of the ResNet of the same depth, or a file of such
-            weights; None starts from Xavier (section 5.2 has both).
+            weights, or a classifier of tools/train_recognition.py (.safetensors) on the same backbone and stream, as
+            the paper starts from its Kinetics networks; None starts from Xavier (section 5.2 has both).
         start: weights of another scorer with the same backbone; its classifiers are taken where they fit.
     """
     torch.manual_seed(seed)
     network = ActionScorer(config)
     xavier_caffe_(network.backbone)
-    if body_weights is not None:
+    if body_weights is not None and Path(body_weights).suffix == ".safetensors":
+        _load_classifier(network, body_weights)
+    elif body_weights is not None:
         weights = imagenet_weights(config.backbone.depths) if body_weights == "imagenet" else body_weights
         load_imagenet_(network.backbone, weights)
     if start is not None:
@@ -249,6 +255,25 @@ def _train_epoch(
         "region_accuracy": round(correct / max(1, regions_seen), 4),
         "action_accuracy": round(actions_correct / max(1, actions_seen), 4),
     }
+
+
+def _load_classifier(network: ActionScorer, path: str | Path) -> None:
+    """Give the scorer the backbone of a classifier; ValueError where it is another one or sees other pictures."""
+    start = load_classifier(path)
+    if not isinstance(start.config, LGDClassifierConfig) or not isinstance(start.config.backbone, LGD3DConfig):
+        raise ValueError(f"{path}: a scorer starts from an LGD-3D or P3D classifier, this is another network")
+    # the stride of pool1 has no weights: a network of long clips fits one of short clips
+    has = asdict(replace(start.config.backbone, pool1_stride=network.config.backbone.pool1_stride))
+    wants = asdict(network.config.backbone)
+    different = [f"backbone.{name} is {has[name]}, not {wants[name]}" for name in wants if has[name] != wants[name]]
+    if not isinstance(start.clip, ClipInput) or start.clip.preprocessing != preprocessing_of(network.config):
+        different.append("it sees pixels of another range")
+    elif start.clip.flow_settings != network.config.flow:
+        different.append("it sees flow of other settings")
+    if different:
+        raise ValueError(f"{path}: does not fit the scorer: {different[0]}")
+    assert isinstance(start.network, LGDClassifier), "as its config says"
+    network.backbone.load_state_dict(start.network.backbone.state_dict())
 
 
 def _load_start(network: ActionScorer, start: Mapping[str, Tensor]) -> None:

@@ -14,7 +14,10 @@ from detection.train_scorer import TrainConfig, build_scorer, scorer_loss, train
 from detection.training_clips import AugmentConfig, ClipConfig, TrainingClips, collate
 from detection.validate_scorer import validate_scorer
 from linking.geometry import box_iou
-from recognition.lgd3d import lgd3d_small
+from recognition.classifier_files import save_classifier
+from recognition.clip_sampling import FLOW_PREPROCESSING, ClipInput
+from recognition.lgd3d import LGD3DConfig, lgd3d_small
+from recognition.lgd_classifier import LGDClassifier, LGDClassifierConfig
 from recognition.model_files import ModelFile
 from recognition.preprocessing import Preprocessing
 from recognition.training_state import TrainingStateError
@@ -176,6 +179,44 @@ def test_a_start_with_another_backbone_is_refused() -> None:
     same = build_scorer(replace(SCORER, num_classes=5), seed=4)
     started = build_scorer(SCORER, start=same.state_dict())
     torch.testing.assert_close(started.backbone.stem.conv.weight, same.backbone.stem.conv.weight)
+
+
+def write_classifier(
+    path: Path, backbone: LGD3DConfig = SCORER.backbone, clip: ClipInput | None = None
+) -> LGDClassifier:
+    torch.manual_seed(5)
+    config = LGDClassifierConfig(num_classes=3, backbone=backbone)
+    network = LGDClassifier(config)
+    names, clip = ("a", "b", "c"), clip or ClipInput()
+    save_classifier(path, network.state_dict(), config=config, class_names=names, clip=clip, provenance={})
+    return network
+
+
+def test_a_scorer_starts_from_the_backbone_of_a_classifier(tmp_path: Path) -> None:
+    """Also from that of long clips, whose pool1 has another stride and the same weights."""
+    path = tmp_path / "classifier.safetensors"
+    network = write_classifier(path, replace(SCORER.backbone, pool1_stride=4))
+    started = build_scorer(SCORER, body_weights=path)
+    assert started.backbone.config.pool1_stride == 2
+    own = started.backbone.state_dict()
+    for name, value in network.backbone.state_dict().items():
+        assert torch.equal(own[name], value.half().to(value.dtype)), name  # files are in half precision
+    assert started.region_classifier.out_features == 3  # two actions and background
+
+
+def test_a_start_from_a_classifier_that_does_not_fit_is_refused_and_the_difference_named(tmp_path: Path) -> None:
+    path, flow = tmp_path / "classifier.safetensors", FlowSettings(short_side=48)
+    write_classifier(path, replace(SCORER.backbone, widths=(16, 32, 32, 128)))
+    with pytest.raises(ValueError, match=r"backbone.widths is \(16, 32, 32, 128\), not \(16, 32, 32, 64\)"):
+        build_scorer(SCORER, body_weights=path)
+    write_classifier(path, clip=ClipInput(preprocessing=Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3)))
+    with pytest.raises(ValueError, match="pixels of another range"):
+        build_scorer(SCORER, body_weights=path)
+    on_flow = replace(SCORER.backbone, input="flow")
+    write_classifier(path, on_flow, ClipInput(stream="flow", preprocessing=FLOW_PREPROCESSING, flow=flow))
+    with pytest.raises(ValueError, match="flow of other settings"):
+        build_scorer(replace(SCORER, backbone=on_flow, flow=replace(flow, bound=10)), body_weights=path)
+    build_scorer(replace(SCORER, backbone=on_flow, flow=flow), body_weights=path)
 
 
 def test_collate_keeps_regions_by_clip(dataset: Dataset) -> None:

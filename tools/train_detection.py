@@ -35,7 +35,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="short for --set train.epochs=")
     parser.add_argument("--seed", type=int, help="short for --set train.seed=")
     parser.add_argument("--weights", type=Path, help="scorer file to start from, with its backbone")
-    parser.add_argument("--body-weights", metavar="WHERE", help="ImageNet weights of a ResNet: 'imagenet' or a file")
+    parser.add_argument(
+        "--body-weights",
+        metavar="WHERE",
+        help="start of the backbone: 'imagenet', a file of a ResNet's weights, or a classifier of train_recognition.py",
+    )
     parser.add_argument("--proposals", type=Path, help="tube table of proposals to take training regions from as well")
     parser.add_argument(
         "--flow",
