@@ -144,7 +144,8 @@ def test_dataset_toml_names_classes_and_parts(tmp_path: Path) -> None:
         ("class_names = ['cut']", "'stir' is not among the class_names"),
         ("class_names = ['cut', 'cut']", "class_names has the wrong type, or repeats"),
         ("name = ", "not a readable TOML"),
-        ("[parts]\ntest = 'test.txt'", "no part 'train'"),
+        ("[parts]\ntest = 'test.txt'", "test.txt: not a readable list"),
+        ("[parts]\nval = 'val.txt'", "unknown part 'val'; known are train, test"),
         ("[parts]\ntrain = 'missing.txt'", "missing.txt: not a readable list"),
     ],
 )

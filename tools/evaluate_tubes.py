@@ -7,7 +7,8 @@
 
 Both sides take every format that is read, recognised by content: tube tables (csv, parquet, json), J-HMDB (pickle,
 puppet masks), UCF101-24 (pickles, finalAnnots.mat), MultiSports, tubes of ACT and MOC, AVA, MOTChallenge, CVAT
-(docs/formats.md). Several files of detections are taken together; boxes that belong to no tube get frame-mAP only.
+(docs/formats.md); the ground truth may be the .toml of a dataset of one's own, of which the test part is judged.
+Several files of detections are taken together; boxes that belong to no tube get frame-mAP only.
 Videos are matched by name; detections in a video that the ground truth does not know are an error.
 """
 
@@ -311,7 +312,7 @@ def provenance(
     first = judgements[0].video or judgements[0].frame
     return {
         "ground_truth": {
-            **file_record(args.ground_truth),
+            **record_of_truth(args.ground_truth),
             "kind": truth.title,
             "split": args.split if truth.kind == "jhmdb" else None,
             "part": args.part,
@@ -326,6 +327,18 @@ def provenance(
         "versions": versions(),
         "seconds": round(seconds, 3),
     }
+
+
+def record_of_truth(path: Path) -> dict[str, Any]:
+    """Path and hash of the file; with a described dataset, of the description and of the annotation it names."""
+    from eval.provenance import file_record
+    from video.dataset_description import find_description, read_description
+
+    description = find_description(path)
+    if description is None:
+        return file_record(path)
+    files = read_description(description).annotations
+    return {**file_record(description), "annotations": [file_record(file) for file in files]}
 
 
 if __name__ == "__main__":

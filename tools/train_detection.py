@@ -5,7 +5,7 @@
     python tools/train_detection.py --dataset data/ucf24 --preset resnet101 --body-weights imagenet --device cuda \\
         --set train.precision=bf16 --output runs/ucf24
 
-reads   dataset folders (J-HMDB, UCF101-24, or videos with a tube table); their training part
+reads   dataset folders (J-HMDB, UCF101-24), or a .toml about videos of one's own; their training part
 writes  OUTPUT/scorer.safetensors   the network, for detect_video.py --weights
         OUTPUT/settings.json        all settings of the run
         OUTPUT/log.jsonl            losses, a JSON object an epoch
@@ -25,7 +25,7 @@ from typing import Any
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", required=True, help="dataset folder, or several with commas between them")
+    parser.add_argument("--dataset", required=True, help="dataset folder or .toml, or several with commas between them")
     parser.add_argument("--output", required=True, type=Path, help="folder of the results")
     parser.add_argument("--split", type=int, default=1, help="split whose training part is used (default 1)")
     parser.add_argument("--fold", metavar="I/N", help="hold fold I of N out for validation, by source video")
@@ -142,7 +142,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     minutes = (time.monotonic() - started) / 60
 
     path = args.output / "scorer.safetensors"
-    names = [Path(name).resolve().name for name in args.dataset.split(",")]
+    names = [one.name for one in training]
 
     def write(report: dict[str, Any]) -> None:
         save_model(

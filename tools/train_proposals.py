@@ -3,7 +3,7 @@
     python tools/train_proposals.py --dataset data/jhmdb --fold 0/5 --output runs/proposals
     python tools/train_proposals.py --dataset data/jhmdb,data/puppets --output runs/proposals --resume
 
-reads   dataset folders (J-HMDB, UCF101-24, or videos with a tube table); their training part
+reads   dataset folders (J-HMDB, UCF101-24), or a .toml about videos of one's own; their training part
 writes  OUTPUT/proposals.safetensors   the network, for detect_video.py --proposals
         OUTPUT/settings.json           all settings of the run
         OUTPUT/log.jsonl               losses and validation, a JSON object a line
@@ -26,7 +26,7 @@ from typing import Any
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", required=True, help="dataset folder, or several with commas between them")
+    parser.add_argument("--dataset", required=True, help="dataset folder or .toml, or several with commas between them")
     parser.add_argument("--output", required=True, type=Path, help="folder of the results")
     parser.add_argument("--split", type=int, default=1, help="split whose training part is used (default 1)")
     parser.add_argument("--fold", metavar="I/N", help="hold fold I of N out for validation, by source video")
@@ -102,8 +102,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             report=say,
         )
 
-    names = args.dataset.split(",")
-    kept, held_out = open_for_training(names, split=args.split, fold_name=args.fold)
+    kept, held_out = open_for_training(args.dataset.split(","), split=args.split, fold_name=args.fold)
     training = [decoded(dataset.videos) for dataset in kept]
     validation = [decoded(dataset.videos) for dataset in held_out]
 
@@ -127,8 +126,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         max_seconds=60 * args.max_minutes,
         progress=lambda steps: tqdm(steps, initial=steps.start, total=steps.stop, mininterval=1, disable=None),
     )
-    # Folder names only: where they lie is no fact about the weights.
-    names = [Path(path).resolve().name for path in args.dataset.split(",")]
+    # Names only: where they lie is no fact about the weights.
+    names = [dataset.name for dataset in kept]
     numbers = [
         {"dataset": name, **evaluate(model, frames, spread_frames(frames, 8), device=args.device)}
         for name, frames in zip(names, validation)

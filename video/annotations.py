@@ -29,6 +29,7 @@ from video.annotation_kinds import (
 from video.ava import holds_scores, read_ava, read_ava_detections
 from video.ava_proposals import parse_ava_proposals
 from video.cvat import read_cvat
+from video.dataset_description import find_description, read_description
 from video.frame_detections import is_frame_detections, parse_frame_detections
 from video.jhmdb import JhmdbAnnotation, Split, parse_jhmdb
 from video.mot import holds_tracks, read_mot, read_mot_detections
@@ -124,6 +125,8 @@ def read_annotations(
 ) -> Annotations:
     """Read a file or folder of any format in KINDS, recognised by its content unless ``kind`` says which it is.
 
+    A .toml that describes a dataset (video.dataset_description) stands for its annotation, with its classes and parts.
+
     Frames become 0-based and boxes continuous; what a reader leaves out it says in a warning (``warnings``). Raises
     AnnotationError where nothing is recognised, and otherwise the ValueError of the format's reader, one line that
     names the file.
@@ -131,6 +134,11 @@ def read_annotations(
     path, options = Path(path), options or FormatOptions()
     if kind is not None and kind not in KINDS:
         raise AnnotationError(f"unknown kind {kind[:40]!r}; known are {', '.join(KINDS)}")
+    description = find_description(path)
+    if description is not None:
+        from video.described import read_described  # which reads what is described with this very function
+
+        return read_described(read_description(description), kind=kind, options=options)
     if path.is_dir():
         read = _read_folder(path, kind or kind_of_folder(path), options)
     elif path.exists() and not path.is_file():

@@ -13,13 +13,18 @@ _UCF_GROUP = re.compile(r"(?P<source>v_.+_g\d+)_c\d+$")
 _YOUTUBE_PART = re.compile(r"(?P<source>[\w-]{11})_\d{6}_\d{6}$")
 
 
-def source_of(video: str) -> str:
+def source_of(video: str, group: str | None = None) -> str:
     """What a video was cut from, by its name; clips of one source look alike and must not be split apart.
+
+    ``group``, a regular expression, finds it in the name, as its first group; a name without it is its own source.
 
     J-HMDB and HMDB51: the film or upload (the text before ``_<class>_``), across classes; UCF101: class and group
     (``v_Basketball_g01``); Kinetics: the YouTube video (``0wR5jVB-WPk`` of ``0wR5jVB-WPk_000417_000427``). A video of
     another naming is its own source.
     """
+    if group is not None:
+        found = re.search(group, video)
+        return found[1] if found and found[1] else video
     source = source_of_clip(video)
     if source is not None:
         return source
@@ -28,19 +33,20 @@ def source_of(video: str) -> str:
     return matched["source"] if matched else video
 
 
-def held_out(labels: Mapping[str, Sequence[str]], index: int, count: int, seed: int = 0) -> set[str]:
+def held_out(
+    labels: Mapping[str, Sequence[str]], index: int, count: int, seed: int = 0, *, group: str | None = None
+) -> set[str]:
     """Names of the videos in fold ``index`` of ``count``; ``labels`` holds the classes of every video by its name.
 
-    No source is in two folds (source_of). Sources go, largest first, to the fold in which their classes are
-    rarest so far, so that every fold has nearly the same classes; ties are broken by ``seed``. The folds of
-    one seed are disjoint and together are all videos. Raises ValueError where there are fewer sources than
-    folds.
+    No source is in two folds (source_of, with ``group``). Sources go, largest first, to the fold in which their
+    classes are rarest so far, so that every fold has nearly the same classes; ties are broken by ``seed``. The folds
+    of one seed are disjoint and together are all videos. Raises ValueError where there are fewer sources than folds.
     """
     if not 0 <= index < count or count < 2:
         raise ValueError(f"fold index must be 0..{count - 1} of at least 2 folds, got {index} of {count}")
     by_source: dict[str, list[str]] = {}
     for video in labels:
-        by_source.setdefault(source_of(video), []).append(video)
+        by_source.setdefault(source_of(video, group), []).append(video)
     if len(by_source) < count:
         raise ValueError(f"{len(by_source)} source videos cannot make {count} folds")
     counts = {source: Counter(_classes(videos, labels)) for source, videos in by_source.items()}
