@@ -62,6 +62,26 @@ def read_cvat(
     other shapes than boxes and boxes without area are left out with a warning; a rotated box becomes the upright
     one around it. Raises CvatError.
     """
+    return [located.annotation for located in read_cvat_lines(path, attribute, video, split_holes=split_holes)]
+
+
+@dataclass(frozen=True)
+class LocatedVideo:
+    """A video, and where its boxes stand in the file."""
+
+    annotation: VideoAnnotation
+    lines: tuple[np.ndarray, ...]
+    """For each tube the line, from 1, of each of its boxes; of a filled-in box that of the one before."""
+
+
+def read_cvat_lines(
+    path: str | os.PathLike[str],
+    attribute: str | None = None,
+    video: str | None = None,
+    *,
+    split_holes: bool = False,
+) -> list[LocatedVideo]:
+    """As read_cvat, with the lines of all boxes."""
     path = Path(path)
     try:
         document = read_document(_xml_bytes(path), attribute)
@@ -74,10 +94,13 @@ def read_cvat(
     for name, times in Counter(one.name for one in videos).items():
         if times > 1:
             raise CvatError(f"{path}: {times} tasks are of a video {name[:80]!r}; export them one by one")
-    tubes = _tubes_by_video(document, videos, path, attribute is not None, split_holes)
+    runs = _runs_by_video(document, videos, path, attribute is not None, split_holes)
     return [
-        VideoAnnotation(one.name, found, num_frames=one.num_frames, width=one.width, height=one.height)
-        for one, found in sorted(zip(videos, tubes), key=lambda pair: pair[0].name)
+        LocatedVideo(
+            VideoAnnotation(one.name, _numbered(found), one.num_frames, one.width, one.height),
+            tuple(run.lines for run in found),
+        )
+        for one, found in sorted(zip(videos, runs), key=lambda pair: pair[0].name)
     ]
 
 
@@ -137,13 +160,24 @@ class _Video:
         return _Video(fields.get("id", ""), name, length or None, numbers["width"] or None, numbers["height"] or None)
 
 
-def _tubes_by_video(
+@dataclass(frozen=True)
+class _Run:
+    """What becomes a tube."""
+
+    track: str
+    label: str
+    frames: np.ndarray
+    boxes: np.ndarray
+    lines: np.ndarray
+
+
+def _runs_by_video(
     document: CvatDocument, videos: list[_Video], path: Path, by_value: bool, split_holes: bool
-) -> list[list[Tube]]:
-    """The tubes of each video; ids are those of the tracks where each track is one tube."""
+) -> list[list[_Run]]:
     index = {one.task: k for k, one in enumerate(videos)} if len(videos) > 1 else {}
-    runs: list[list[tuple[str, str, np.ndarray, np.ndarray]]] = [[] for _ in videos]
-    filled = lost = empty = 0
+    runs: list[list[_Run]] = [[] for _ in videos]
+    filled = lost = 0
+    empty: list[int] = []
     for track in document.tracks:
         if index and track.task not in index:
             raise CvatError(
@@ -156,14 +190,15 @@ def _tubes_by_video(
         visible = _fill(track, videos[k].num_frames, MAX_FILLED_BOXES - filled, path)
         filled += len(visible.frames) - len(track.frames)
         area = (visible.boxes[:, 2] > visible.boxes[:, 0]) & (visible.boxes[:, 3] > visible.boxes[:, 1])
-        empty += int((~area).sum())
-        for label, frames, boxes in _runs(track, visible, area, by_value, split_holes):
-            runs[k].append((track.id, label, frames, boxes))
+        empty += np.array(track.lines)[visible.key[~area]].tolist()
+        runs[k] += _runs(track, visible, area, by_value, split_holes)
     if lost:
-        warnings.warn(f"{path}: the shapes of {lost} tracks that are not boxes were left out", stacklevel=3)
+        warnings.warn(f"{path}: the shapes of {lost} tracks that are not boxes were left out", stacklevel=4)
     if empty:
-        warnings.warn(f"{path}: {empty} boxes without area were left out", stacklevel=3)
-    return [_numbered(found) for found in runs]
+        warnings.warn(
+            f"{path}: {len(empty)} boxes without area were left out, the first in line {min(empty)}", stacklevel=4
+        )
+    return runs
 
 
 @dataclass(frozen=True)
@@ -210,23 +245,21 @@ def _fill(track: CvatTrack, num_frames: int | None, allowed: int, path: Path) ->
     return _Visible(given[key] + step, filled.astype(np.float32), order[key])
 
 
-def _runs(
-    track: CvatTrack, visible: _Visible, area: np.ndarray, by_value: bool, split_holes: bool
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Label, frames and boxes of each tube in a track."""
+def _runs(track: CvatTrack, visible: _Visible, area: np.ndarray, by_value: bool, split_holes: bool) -> Iterator[_Run]:
     if by_value:
         labels = _values_in_time(track)[visible.key]
     else:
         labels = np.full(len(visible.key), track.label, object)
     keep = np.flatnonzero(area)
     labels, frames, boxes = labels[keep], visible.frames[keep], visible.boxes[keep]
+    lines = np.array(track.lines)[visible.key[keep]]
     new = labels[1:] != labels[:-1]
     if split_holes:
         new |= np.diff(frames) > 1
     starts = np.flatnonzero(np.append(True, new)[: len(frames)])
     for start, end in zip(starts, np.append(starts[1:], len(frames))):
         if not by_value or labels[start] not in UNSET:
-            yield labels[start], frames[start:end], boxes[start:end]
+            yield _Run(track.id, labels[start], frames[start:end], boxes[start:end], lines[start:end])
 
 
 def _values_in_time(track: CvatTrack) -> np.ndarray:
@@ -239,8 +272,9 @@ def _values_in_time(track: CvatTrack) -> np.ndarray:
     return values
 
 
-def _numbered(runs: list[tuple[str, str, np.ndarray, np.ndarray]]) -> list[Tube]:
-    ids = [int(track) if re.fullmatch(r"[0-9]{1,15}", track) else -1 for track, *_ in runs]
+def _numbered(runs: list[_Run]) -> list[Tube]:
+    """Ids are those of the tracks where each track is one tube."""
+    ids = [int(run.track) if re.fullmatch(r"[0-9]{1,15}", run.track) else -1 for run in runs]
     if len(set(ids)) < len(ids) or -1 in ids:
         ids = list(range(len(runs)))
-    return [Tube(label, frames, boxes, id=number) for number, (_, label, frames, boxes) in zip(ids, runs)]
+    return [Tube(run.label, run.frames, run.boxes, id=number) for number, run in zip(ids, runs)]

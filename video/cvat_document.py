@@ -29,11 +29,13 @@ class CvatTrack:
     task: str
     """Id of its task, in the export of a project."""
     frames: list[int] = field(default_factory=list)
-    """By box, in the order of the file; so are the next three."""
+    """By box, in the order of the file; so are the next four."""
     boxes: list[Corners] = field(default_factory=list)
     outside: list[bool] = field(default_factory=list)
     values: list[str | None] = field(default_factory=list)
     """Of the attribute asked for; None where the box does not say."""
+    lines: list[int] = field(default_factory=list)
+    """Of the file, from 1."""
     value: str | None = None
     """Of that attribute where it stands beside the boxes."""
     other_shapes: int = 0
@@ -68,12 +70,12 @@ class _Reader:
         self.attributes: Counter[str] = Counter()
         self.open_attribute = ""
 
-    def start(self, path: tuple[str, ...], attributes: Mapping[str, str]) -> None:
+    def start(self, path: tuple[str, ...], attributes: Mapping[str, str], line: int) -> None:
         if path[0] != "annotations":
             raise XmlError(f"expected <annotations>, the root of a CVAT export, got <{path[0][:40]}>")
         below = path[1:]
         if below == ("track", "box"):
-            _add_box(self.tracks[-1], attributes)
+            _add_box(self.tracks[-1], attributes, line)
         elif below in (("track", "box", "attribute"), ("track", "attribute")):
             self.open_attribute = attributes.get("name", "")
         elif below == ("track",):
@@ -109,7 +111,7 @@ class _Reader:
                 self.tasks[-1][key] = text.strip()
 
 
-def _add_box(track: CvatTrack, attributes: Mapping[str, str]) -> None:
+def _add_box(track: CvatTrack, attributes: Mapping[str, str], line: int) -> None:
     frame = attributes.get("frame", "")
     if not re.fullmatch(r"[0-9]{1,10}", frame) or int(frame) > MAX_FRAME:
         raise XmlError(f"{track.place}: frame must be a whole number from 0 to {MAX_FRAME}, got {frame[:40]!r}")
@@ -127,6 +129,7 @@ def _add_box(track: CvatTrack, attributes: Mapping[str, str]) -> None:
     track.boxes.append(corners)
     track.outside.append(outside == "1")
     track.values.append(None)
+    track.lines.append(line)
 
 
 def _number(attributes: Mapping[str, str], name: str, place: str) -> float:

@@ -23,10 +23,10 @@ class XmlError(ValueError):
 
 def walk_xml(
     data: bytes,
-    start: Callable[[tuple[str, ...], Mapping[str, str]], None],
+    start: Callable[[tuple[str, ...], Mapping[str, str], int], None],
     end: Callable[[tuple[str, ...], str], None],
 ) -> None:
-    """Go through a document: ``start(path, attributes)`` at each element's begin, ``end(path, text)`` at its end.
+    """Go through a document: ``start(path, attributes, line)`` at each element's begin, ``end(path, text)`` at its end.
 
     ``path`` holds the names of the open elements from the root on, ``text`` what stands directly inside the element
     (behind its last child, if it has any).
@@ -51,7 +51,7 @@ def walk_xml(
         path = (*paths[-1], name)
         paths.append(path)
         texts[-1:] = ["", ""]  # what came before a child, as a rule blanks, is not kept
-        start(path, attributes)
+        start(path, attributes, parser.CurrentLineNumber)
 
     def close_element(name: str) -> None:
         end(paths.pop(), texts.pop())
