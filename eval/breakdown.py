@@ -68,7 +68,7 @@ def break_down(
         ignore_unknown_videos=ignore_unknown_videos,
     )
     truth, found, claimed = verdicts.ground_truth, verdicts.detections, verdicts.claimed[0]
-    reason, target = _reasons(truth, found, claimed, iou, rules)
+    reason, target = reasons(truth, found, claimed, iou, rules)
     ap = result.ap_by_threshold[:, 0]
     points = {
         name: _mended(code, truth, found, claimed, reason, target, result.num_ground_truth, rules) - ap
@@ -90,7 +90,7 @@ def break_down(
     return Breakdown(iou, ap_column, count_table, point_table)
 
 
-def _reasons(
+def reasons(
     truth: TubeSet, found: TubeSet, claimed: np.ndarray, iou: float, protocol: VideoProtocol
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of each detection: the reason (position in REASONS, -1 for a hit) and the true tube it is about (-1: none)."""

@@ -19,11 +19,10 @@ from matplotlib.figure import Figure
 
 from eval.results import MapResult
 from eval.video_map import TubeVerdicts
+from linking.colours import VERDICTS
 from linking.files import replace_when_whole
 
 _BLUE, _GREY = "#0072b2", "0.6"
-_REASON_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#cc79a7", "#999999", "#d55e00")
-"""Okabe and Ito's colours, which people who see colours differently can tell apart."""
 
 
 def precision_recall(result: MapResult, verdicts: TubeVerdicts, iou: float) -> dict[str, np.ndarray]:
@@ -90,9 +89,9 @@ def error_figure(points: pd.DataFrame) -> Figure:
     panel = figure.subplots()
     rows = np.arange(len(points))[::-1]
     left = np.zeros(len(points))
-    for colour, reason in zip(_REASON_COLOURS, points.columns):
+    for reason in points.columns:
         width = 100 * points[reason].fillna(0).clip(lower=0).to_numpy()
-        panel.barh(rows, width, left=left, color=colour, label=reason, height=0.75)
+        panel.barh(rows, width, left=left, color=np.array(VERDICTS[reason]) / 255, label=reason, height=0.75)
         left += width
     panel.set_yticks(rows, [str(name)[:30] for name in points.index], fontsize=7)
     panel.set_xlabel("AP won, in percent, each reason mended alone", fontsize=8)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+Colour = tuple[int, int, int]
+"""Red, green, blue, 0..255."""
+
 # The first seven are the palette of Okabe and Ito ("Color Universal Design", 2008) without its black, in an
 # order that keeps neighbours far apart for all kinds of colour vision; the rest extends it in other brightnesses.
 PALETTE = (
@@ -19,13 +22,25 @@ PALETTE = (
 TRUTH = (235, 235, 235)
 """Ground truth on pictures; plots on white paper take a grey instead."""
 
+VERDICTS: dict[str, Colour] = {
+    "found": (0, 158, 115),
+    "localisation": (230, 159, 0),
+    "time": (86, 180, 233),
+    "label": (204, 121, 167),
+    "both": (240, 228, 66),
+    "duplicate": (0, 114, 178),
+    "background": (180, 180, 180),
+    "missed": (213, 94, 0),
+}
+"""What the evaluator says of a tube (eval.breakdown), in the colours of Okabe and Ito and a grey that differs from each."""
 
-def tube_colour(tube_id: int) -> tuple[int, int, int]:
+
+def tube_colour(tube_id: int) -> Colour:
     """Red, green, blue 0..255, by the id alone: a tube keeps its colour in every picture of every run."""
     return PALETTE[tube_id % len(PALETTE)]
 
 
-def text_colour(background: tuple[int, int, int]) -> tuple[int, int, int]:
+def text_colour(background: Colour) -> Colour:
     """Black or white, whichever is read better on ``background``."""
     red, green, blue = background
     # relative luminance of Rec. 709 on gamma-coded values: near enough for a choice of two

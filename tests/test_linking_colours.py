@@ -3,7 +3,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from linking.colours import PALETTE, text_colour, tube_colour
+from linking.colours import PALETTE, VERDICTS, text_colour, tube_colour
 
 # Viénot, Brettel and Mollon 1999: what remains of a colour (linear RGB) for eyes without red or green cones
 WITHOUT_RED = np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]])
@@ -27,7 +27,13 @@ def test_the_first_colours_differ_for_all_kinds_of_colour_vision(eyes: np.ndarra
         assert np.linalg.norm(seen(a, eyes) - seen(b, eyes)) > 25, (a, b)
 
 
-@pytest.mark.parametrize("colour", [*PALETTE, (0, 0, 0), (255, 255, 255)])
+@pytest.mark.parametrize("eyes", [np.eye(3), WITHOUT_RED, WITHOUT_GREEN], ids=["all cones", "no red", "no green"])
+def test_verdicts_differ_for_all_kinds_of_colour_vision(eyes: np.ndarray) -> None:
+    for a, b in combinations(VERDICTS, 2):
+        assert np.linalg.norm(seen(VERDICTS[a], eyes) - seen(VERDICTS[b], eyes)) > 25, (a, b)
+
+
+@pytest.mark.parametrize("colour", [*PALETTE, *VERDICTS.values(), (0, 0, 0), (255, 255, 255)])
 def test_letters_stand_out_from_their_plate(colour: tuple[int, int, int]) -> None:
     def luminance(
         value: tuple[int, int, int],

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from linking.colours import text_colour
+from linking.colours import Colour, text_colour
 
-Colour = tuple[int, int, int]
 Area = tuple[float, float, float, float]
 
 _RIM = (0, 0, 0)  # lines carry a dark rim, so that light colours show on light pictures
