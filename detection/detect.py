@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from detection.live_settings import LiveConfig
 from detection.pipeline import PipelineConfig, Timings, score_video
 from detection.proposals import ProposalConfig, Proposer, TableProposer, read_table_once
 from detection.scorer import LoadedScorer
@@ -49,6 +50,8 @@ class DetectConfig:
     online: OnlineConfig = field(default_factory=OnlineConfig)
     trim_labels: TrimLabels = "own"
     """See ``linking.build.TubeConfig``."""
+    live: LiveConfig = field(default_factory=LiveConfig)
+    """Of cameras and streams."""
 
     @property
     def linking(self) -> LinkConfig | OnlineConfig:

@@ -4,10 +4,12 @@
     python tools/detect_video.py a.mp4 b.avi frames/ --output results --labels wave,clap
     python tools/detect_video.py my.mp4 --proposals boxes.csv
     python tools/detect_video.py my.mp4 --streams rgb
-    python tools/detect_video.py 0 --max-frames 500
+    python tools/detect_video.py 0
+    python tools/detect_video.py rtsp://user:password@camera/stream --port 8080
+    python tools/detect_video.py my.mp4 --live
     python tools/detect_video.py --dataset data/jhmdb --fold 0/5 --no-video --score-threshold 0.001
 
-reads   video files, folders of pictures, a camera ("0"), stream URLs, or the videos of a dataset
+reads   video files, folders of pictures, a camera ("0"), a stream URL, or the videos of a dataset
 writes  OUTPUT/tubes.csv, tubes.json     every tube: a row a box; the nested view
         OUTPUT/NAME.annotated.mp4        the video with its tubes, one colour an actor
         OUTPUT/NAME.tubes.png            the tubes in x, y and time
@@ -16,6 +18,10 @@ writes  OUTPUT/tubes.csv, tubes.json     every tube: a row a box; the nested vie
         OUTPUT/run.json                  what made the results: inputs, weights, settings, timings
         OUTPUT/ground_truth.csv          with --dataset: its annotation of these videos, for evaluate_tubes.py
 prints  a table of who does what and when
+
+A camera, a stream and a file with --live are watched live: linked as they come, with little delay, to be seen in a
+window or on a page on this machine, until Ctrl-C or SIGTERM. They leave tubes.csv (which grows meanwhile), tubes.json,
+NAME.annotated.mp4 and run.json. See docs/live.md.
 """
 
 from __future__ import annotations
@@ -77,8 +83,23 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     parser.add_argument("--config", type=Path, help="TOML file of settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
+    group = parser.add_argument_group("live input")
+    group.add_argument("--live", action="store_true", help="play a file at its own speed, as if it were a camera")
+    group.add_argument(
+        "--show",
+        choices=("auto", "window", "page", "none"),
+        default="auto",
+        help="a window and a page (auto: the window only where there is a screen), the page alone, or nothing",
+    )
+    group.add_argument("--port", type=int, help="of the page (default 8000 or, where that is taken, any)")
+    group.add_argument(
+        "--host", default="127.0.0.1", help="address of the page (default 127.0.0.1: nobody else; 0.0.0.0: everybody)"
+    )
+    group.add_argument(
+        "--max-reconnects", type=int, metavar="N", help="attempts to connect again after a stream broke (default 10)"
+    )
     group = parser.add_argument_group("the videos of a dataset")
-    group.add_argument("--dataset", type=Path, help="dataset folder instead of VIDEO")
+    group.add_argument("--dataset", type=Path, help="dataset folder or .toml instead of VIDEO")
     group.add_argument("--split", type=int, default=1, help="split of the dataset (default 1)")
     group.add_argument("--part", choices=("train", "test", "all"), help="default: test, or train with --fold")
     group.add_argument("--fold", metavar="I/N", help="only the validation videos of fold I of N")
@@ -87,6 +108,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--streams chooses among the bundled scorers; files of one's own say their stream themselves")
     if bool(args.videos) == bool(args.dataset):
         parser.error("give videos or --dataset")
+    if args.live and len(args.videos) != 1:
+        parser.error("--live is for one video at a time")
     return args
 
 
@@ -110,6 +133,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from detection.detect import DetectConfig, boxes_of_table, bundled_scorers, detect_video
+    from detection.live_run import LiveOptions, has_no_end, run_live
     from detection.proposals import TABLE_SUFFIXES, open_proposer
     from detection.report_lanes import lanes_of
     from detection.results import DoneVideo, ResultFiles, done_video, print_summary, print_timings
@@ -129,12 +153,29 @@ def run(args: argparse.Namespace) -> int:
     elif device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"--device {device}: no usable CUDA device here; use --device cpu")
     inputs = _inputs(args)
+    is_live = args.live or (len(inputs) == 1 and args.linker != "offline" and has_no_end(inputs[0]))
+    if is_live and from_table:
+        raise ValueError("--proposals: the boxes of a table belong to a finished video, not to live input")
     scorers = [load_scorer(path, device) for path in args.weights or bundled_scorers(args.streams)]
     class_names = scorers[0].class_names
     labels = [label.strip() for label in args.labels.split(",")] if args.labels else None
     if unknown := [label for label in labels or () if label not in class_names]:
         raise ValueError(f"--labels: unknown {unknown[0]!r}; the weights know {', '.join(class_names)}")
     detector = None if from_table else open_proposer(args.proposals, config=config.proposals, device=device)
+    if is_live:
+        assert detector is not None
+        options = LiveOptions(
+            where=args.show,
+            host=args.host,
+            port=args.port,
+            write_video=not args.no_video,
+            as_json=args.json,
+            max_frames=args.max_frames,
+            may_drop_streams=not args.weights and not args.streams,
+        )
+        return run_live(
+            inputs[0], detector, scorers, config, options, proposals=args.proposals, output=args.output, labels=labels
+        )
 
     done: list[DoneVideo] = []
     failed: dict[str, str] = {}
@@ -209,6 +250,8 @@ def _settings(args: argparse.Namespace, settings: dict[str, Any], from_table: bo
         settings["trimmed"] = False
     if args.linker:
         settings["linker"] = args.linker
+    if args.max_reconnects is not None:
+        settings.setdefault("live", {})["max_reconnects"] = args.max_reconnects
     return settings
 
 

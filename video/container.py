@@ -35,6 +35,8 @@ class ContainerSource(VideoSource):
     _turns: int
     _resized: bool
 
+    format: str
+    """FFmpeg's name of the container: ``mpegts``, ``mpjpeg``, ..."""
     num_patched: int = 0
     """Errors the decoder reported and concealed; the pictures around them may show faults."""
 
@@ -85,8 +87,8 @@ class ContainerSource(VideoSource):
             return iter(())
         return self._decode()
 
-    def upright(self, frame: av.VideoFrame) -> np.ndarray:
-        """(H, W, 3) uint8 RGB of the size of this source, turned as the file asks."""
+    def upright(self, frame: av.VideoFrame, scale: float = 1.0) -> np.ndarray:
+        """(H, W, 3) uint8 RGB of the size of this source times ``scale``, turned as the file asks."""
         width, height = self._stored_size
         if (frame.width, frame.height) != self._stored_size and not self._resized:
             self._resized = True
@@ -94,6 +96,8 @@ class ContainerSource(VideoSource):
                 f"{self.name}: the picture changes to {frame.width}x{frame.height} on the way; "
                 f"all frames are scaled to {width}x{height}"
             )
+        if scale != 1:
+            width, height = max(1, round(width * scale)), max(1, round(height * scale))
         # the default number of threads halves the speed of the conversion
         array = frame.reformat(width=width, height=height, format="rgb24", threads=1).to_ndarray()
         return np.ascontiguousarray(np.rot90(array, self._turns)) if self._turns else array
@@ -124,6 +128,7 @@ class ContainerSource(VideoSource):
                 f"{self.name}: {context.width}x{context.height} pixels are more than the limit of "
                 f"{self._max_pixels}; scale it down or raise max_pixels"
             )
+        self.format = self._container.format.name
         self.fps = _rate(stream)
         self.is_live = self._path is None and self._container.duration is None
         self.stated_frames = self._stated_frames()

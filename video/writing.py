@@ -26,6 +26,7 @@ _CODECS = {
     "mpeg4": {"qscale": "3"},
 }
 _INDEXED = {".mp4", ".m4v", ".mov"}
+_TICKS = 60_000  # time units a second where frames carry their own times; MPEG-4 takes no more than 65,535
 _BT709 = 1  # the code of BT.709 in H.264's tables of matrices, primaries and transfer functions
 
 
@@ -41,8 +42,14 @@ class VideoWriter:
                 writer.write(frame)
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, width: int, height: int, fps: float) -> None:
-        """``width`` and ``height`` in pixels; ``fps`` in frames a second, fractions like 29.97 included."""
+    def __init__(
+        self, path: str | os.PathLike[str], *, width: int, height: int, fps: float, live: bool = False
+    ) -> None:
+        """``width`` and ``height`` in pixels; ``fps`` in frames a second, fractions like 29.97 included.
+
+        ``live``: frames come at times of their own, and the file must not take memory or a second pass over it when
+        it is closed, however long it is: its index is written piece by piece (fragmented MP4).
+        """
         if not (width > 0 and height > 0 and math.isfinite(fps) and fps > 0):
             raise VideoError(
                 f"{os.fspath(path)}: cannot write {width}x{height} pixels at {fps} frames a second"
@@ -50,12 +57,14 @@ class VideoWriter:
         self.path = Path(path)
         self.width, self.height, self.fps = width, height, fps
         self.num_frames = 0
+        self._live, self._last = live, -1
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             try:
                 temporary = stack.enter_context(replace_when_whole(self.path))
-                options = {"movflags": "+faststart"} if self.path.suffix.lower() in _INDEXED else {}
+                flags = "+frag_keyframe+empty_moov+default_base_moof" if self._live else "+faststart"
+                options = {"movflags": flags} if self.path.suffix.lower() in _INDEXED else {}
                 container = av.open(str(temporary.absolute()), "w", options=options)
             except (OSError, ValueError) as error:
                 raise VideoError(f"{self.path}: cannot be written ({_reason(error)})") from error
@@ -66,6 +75,10 @@ class VideoWriter:
             stream.width = self.width + self.width % 2
             stream.height = self.height + self.height % 2
             stream.pix_fmt = "yuv420p"
+            if self._live:
+                stream.codec_context.time_base = Fraction(1, _TICKS)
+                # pictures that are lost with the program when it is killed, at most
+                stream.codec_context.gop_size = max(1, round(2 * self.fps))
             # untagged colours are guessed by the player, and differently for small and large pictures
             stream.codec_context.colorspace = _BT709
             stream.codec_context.color_primaries = _BT709
@@ -74,8 +87,8 @@ class VideoWriter:
             self._stack = stack.pop_all()
         return self
 
-    def write(self, frame: np.ndarray) -> None:
-        """Append one (height, width, 3) uint8 RGB frame."""
+    def write(self, frame: np.ndarray, seconds: float | None = None) -> None:
+        """Append one (height, width, 3) uint8 RGB frame; with ``live`` at ``seconds`` from the beginning, ascending."""
         if frame.shape != (self.height, self.width, 3) or frame.dtype != np.uint8:
             raise VideoError(
                 f"{self.path}: expected frames of ({self.height}, {self.width}, 3) uint8, "
@@ -86,6 +99,10 @@ class VideoWriter:
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
         picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, threads=1)
         picture.pts = self.num_frames
+        if self._live:
+            assert seconds is not None, "live frames have times of their own"
+            picture.pts = self._last = max(self._last + 1, round(seconds * _TICKS))
+            picture.time_base = Fraction(1, _TICKS)
         self._encode(picture)
         self.num_frames += 1
 
