@@ -1,25 +1,35 @@
-"""Detectors from files: our own model files, and torchvision's with the weights it publishes."""
+"""Detectors from files: our own model files, and torchvision's with the weights it publishes.
+
+A model file holds a network of detection/detectors.py or, where its config has ``layout: detectron2``, one of
+detection/detectron2_networks.py.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
+from torch import Tensor
 from torchvision.models import WeightsEnum, get_model, get_model_weights
 from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.image_list import ImageList
 
-from detection.detectors import IMAGENET_MEAN, IMAGENET_STD, DetectorConfig, build_detector
+from detection.detectors import IMAGENET_MEAN, IMAGENET_STD, STRIDE, DetectorConfig, build_detector, to_batch
+from detection.detectron2_networks import Detectron2Config, build_detectron2_network
 from recognition.model_files import ModelFileError, load_model, load_state_, load_state_strictly_, save_model
 from recognition.preprocessing import Preprocessing
 
 Result = TypeVar("Result")
 
 KIND = "proposals"
+_DETECTRON2 = "detectron2"
+_IMAGENET = Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
 COCO_DETECTORS = {
     "fasterrcnn_resnet50_fpn": 800,
     "fasterrcnn_resnet50_fpn_v2": 800,
@@ -32,11 +42,13 @@ ResNet-101."""
 
 @dataclass(frozen=True)
 class TrainedDetector:
-    """One of our own detectors, as read from its file."""
+    """A detector as read from its file."""
 
     model: FasterRCNN
-    config: DetectorConfig
+    config: DetectorConfig | Detectron2Config
     preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+    """Of outputs 1, 2, ... of the box head; ("actor",) for our own."""
     provenance: dict[str, Any]
     sha256: str
 
@@ -51,35 +63,77 @@ class CocoDetector:
     std: tuple[float, ...] = IMAGENET_STD
 
 
-def save_detector(path: str | Path, model: FasterRCNN, config: DetectorConfig, provenance: Mapping[str, Any]) -> None:
-    """Write a model file with weights in half precision."""
+def save_detector(
+    path: str | Path,
+    model: FasterRCNN,
+    config: DetectorConfig | Detectron2Config,
+    provenance: Mapping[str, Any],
+    *,
+    preprocessing: Preprocessing = _IMAGENET,
+    class_names: Sequence[str] = ("actor",),
+    store: Literal["float32", "float16"] = "float16",
+) -> None:
+    """Write a model file, by default with weights in half precision."""
+    layout = {"layout": _DETECTRON2} if isinstance(config, Detectron2Config) else {}
     save_model(
         path,
         model.state_dict(),
         kind=KIND,
-        config=dataclasses.asdict(config),
-        class_names=["actor"],
-        preprocessing=Preprocessing(IMAGENET_MEAN, IMAGENET_STD).to_dict(),
+        config=layout | dataclasses.asdict(config),
+        class_names=class_names,
+        preprocessing=preprocessing.to_dict(),
         provenance=provenance,
-        store="float16",
+        store=store,
     )
 
 
 def load_detector(path: str | Path) -> TrainedDetector:
     """Read a file of :func:`save_detector`; ModelFileError unless it is whole and fits."""
     file = load_model(path, KIND)
-    known = {field.name for field in dataclasses.fields(DetectorConfig)}
-    unknown = sorted(set(file.config) - known)
-    if unknown:
-        raise ModelFileError(f"{path}: unknown network option {unknown[0]!r}: written by a newer version?")
+    options = dict(file.config)
+    layout = options.pop("layout", None)
+    kind = Detectron2Config if layout == _DETECTRON2 else DetectorConfig
+    known = {field.name for field in dataclasses.fields(kind)}
+    unknown = sorted(set(options) - known)
+    if layout not in (None, _DETECTRON2) or unknown:
+        what = f"option {unknown[0]!r}" if unknown else f"layout {layout!r}"
+        raise ModelFileError(f"{path}: unknown network {what}: written by a newer version?")
     try:
-        config = DetectorConfig(**file.config)
-        model = build_detector(config)
+        config = kind(**options)
+        model = build_detectron2_network(config) if isinstance(config, Detectron2Config) else build_detector(config)
         preprocessing = Preprocessing.from_dict(file.preprocessing)
     except (ValueError, TypeError) as error:
         raise ModelFileError(f"{path}: its header describes no network we can build: {error}"[:300]) from None
     load_state_(model, file)
-    return TrainedDetector(model.eval(), config, preprocessing, file.provenance, file.sha256)
+    return TrainedDetector(model.eval(), config, preprocessing, file.class_names, file.provenance, file.sha256)
+
+
+def as_actor_detector(trained: TrainedDetector, path: str | Path) -> TrainedDetector:
+    """The network with one class, actor, to begin a training with: as the person of its classes, if there is one.
+
+    Its own networks have that one class already. Raises ModelFileError for a region proposal network alone.
+    """
+    names, config = trained.class_names, trained.config
+    if not isinstance(config, Detectron2Config) or len(names) == 1:
+        return trained
+    if not names:
+        raise ModelFileError(f"{path}: a region proposal network alone is not trained here: take a Faster R-CNN")
+    person = names.index("person") + 1 if "person" in names else 1
+    config = dataclasses.replace(config, classes=1)
+    model = build_detectron2_network(config)
+    weights = trained.model.state_dict()
+    for kind in ("weight", "bias"):
+        scores, boxes = (f"roi_heads.box_predictor.{part}.{kind}" for part in ("cls_score", "bbox_pred"))
+        weights[scores] = weights[scores][[0, person]]
+        weights[boxes] = torch.cat([weights[boxes][:4], weights[boxes][4 * person : 4 * person + 4]])
+    load_state_strictly_(model, weights, str(path))
+    return dataclasses.replace(trained, model=model, config=config, class_names=("actor",))
+
+
+def batch_maker(trained: TrainedDetector) -> Callable[[Tensor], ImageList]:
+    """What turns (B, 3, H, W) pictures in 0..255 into the input of the network."""
+    padding = trained.config.padding if isinstance(trained.config, Detectron2Config) else STRIDE
+    return partial(to_batch, mean=trained.preprocessing.mean, std=trained.preprocessing.std, padding=padding)
 
 
 def coco_detector(name: str, *, proposals: int = 300) -> CocoDetector:

@@ -175,13 +175,18 @@ def _small_backbone(config: DetectorConfig) -> BackboneWithFPN:
     )
 
 
-def to_batch(pictures: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD) -> ImageList:
-    """Normalise (B, 3, H, W) pictures in 0..255 and pad them with zeros at the right and bottom to the stride."""
+def to_batch(
+    pictures: Tensor,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    padding: int = STRIDE,
+) -> ImageList:
+    """Normalise (B, 3, H, W) pictures in 0..255; zeros at the right and bottom make sides multiples of ``padding``."""
     scale = torch.tensor(std, device=pictures.device).view(1, 3, 1, 1) * 255
     shift = torch.tensor(mean, device=pictures.device).view(1, 3, 1, 1) * 255
     normalised = (pictures.float() - shift) / scale
     height, width = pictures.shape[-2:]
-    padded = nn.functional.pad(normalised, (0, -width % STRIDE, 0, -height % STRIDE))
+    padded = nn.functional.pad(normalised, (0, -width % padding, 0, -height % padding))
     return ImageList(padded.contiguous(memory_format=torch.channels_last), [(height, width)] * len(pictures))
 
 
@@ -203,15 +208,17 @@ def detect_boxes(
     model: FasterRCNN,
     batch: ImageList,
     *,
-    label: int = 1,
+    label: int | None = 1,
     min_score: float = 0.01,
+    min_side: float = 1.0,
     nms_iou: float = 0.5,
     max_boxes: int = 100,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Boxes of one class: per picture (n, 4) in its pixels and (n,) scores in 0..1, falling.
 
-    ``label`` 1 is the actor of our networks and the person of COCO. The same boxes as
-    ``FasterRCNN.forward`` gives for that class, except that other classes take no places of its answer.
+    ``label`` 1 is the actor of our networks and the person of COCO; None takes every class, each with an NMS of its
+    own. The same boxes as ``FasterRCNN.forward`` gives for that class, except that other classes take no places of its
+    answer.
     """
     features = model.backbone(batch.tensors)
     proposals, _ = _region_proposals(model, batch, features)
@@ -219,16 +226,18 @@ def detect_boxes(
     heads = model.roi_heads
     hidden = heads.box_head(heads.box_roi_pool(features, proposals, batch.image_sizes))
     logits, deltas = heads.box_predictor(hidden)
-    all_scores = logits.float().softmax(-1)[:, label].split(counts)
+    asked = slice(1, None) if label is None else slice(label, label + 1)
+    all_scores = logits.float().softmax(-1)[:, asked].split(counts)
     # Without any proposal the coder leaves the classes unfolded.
     decoded = heads.box_coder.decode(deltas.float(), proposals).reshape(-1, logits.shape[1], 4)
-    all_boxes = decoded[:, label].split(counts)
+    all_boxes = decoded[:, asked].split(counts)
     kept_boxes, kept_scores = [], []
-    for boxes, scores, size in zip(all_boxes, all_scores, batch.image_sizes):
+    for boxes, scores, size in zip(all_boxes, all_scores, batch.image_sizes):  # (n, classes, 4) and (n, classes)
         boxes = box_ops.clip_boxes_to_image(boxes, size)
-        sure = (scores > min_score) & (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
-        boxes, scores = boxes[sure], scores[sure]
-        best = box_ops.nms(boxes, scores, nms_iou)[:max_boxes]
+        sides = boxes[..., 2:] - boxes[..., :2]
+        sure = (scores > min_score) & (sides >= min_side).all(-1)
+        boxes, scores, classes = boxes[sure], scores[sure], sure.nonzero()[:, 1]
+        best = box_ops.batched_nms(boxes, scores, classes, nms_iou)[:max_boxes]
         kept_boxes.append(boxes[best])
         kept_scores.append(scores[best])
     return kept_boxes, kept_scores

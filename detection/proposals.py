@@ -13,28 +13,35 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
-from detection.detector_files import COCO_DETECTORS, coco_detector, load_detector
-from detection.detectors import detect_boxes, propose_boxes, to_batch
+from detection.detector_files import COCO_DETECTORS, TrainedDetector, coco_detector, load_detector
+from detection.detectors import STRIDE, detect_boxes, propose_boxes, to_batch
+from detection.detectron2_networks import Detectron2Config
+from detection.proposal_batches import (
+    ProposalConfig,
+    ProposalError,
+    check_frames,
+    clipped,
+    has_area,
+    network_size,
+    propose_by_size,
+    scaled_frames,
+)
 from linking.records import Detections
 from linking.tables import detections_from_table, read_tubes
 
 BUNDLED = Path(__file__).resolve().parents[1] / "assets" / "proposals-small.safetensors"
 TABLE_SUFFIXES = (".csv", ".parquet", ".json")
-
-
-class ProposalError(ValueError):
-    """Proposals that cannot be had as asked; the text is one line with the cause and what to do."""
+_DEFAULT = ProposalConfig()
 
 
 class Proposer(Protocol):
@@ -50,79 +57,49 @@ class Proposer(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class ProposalConfig:
-    """What is asked of a source of boxes."""
-
-    mode: Literal["actor", "objectness"] = "actor"
-    """"objectness" stops after the region proposal network, the literal reading of the LGD paper (section 5.6)."""
-    max_boxes: int = 10
-    """Kept in each frame."""
-    min_score: float = 0.02
-    """Boxes with a lower score are dropped; low, since linking finds actors by weak boxes too."""
-    nms_iou: float = 0.5
-    """Of two boxes that overlap more the surer one stays ("objectness": 0.7, inside the network)."""
-    short_side: int | None = None
-    """Frames are scaled to this short side in pixels; None: down to the network's own, never up."""
-    batch_size: int = 4
-    """Frames that go through the network together; bounds the memory."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16 is up to 1.8 times as fast on CPUs that have it and moves boxes by fractions of a pixel."""
-
-    def __post_init__(self) -> None:
-        if self.max_boxes < 1 or self.batch_size < 1:
-            raise ValueError(f"max_boxes and batch_size must be 1 or more, got {self.max_boxes}, {self.batch_size}")
-        if self.short_side is not None and self.short_side < 32:
-            raise ValueError(f"short_side must be 32 or more, got {self.short_side}")
-
-
 class DetectorProposer:
     """Boxes from a Faster R-CNN."""
 
     def __init__(
         self,
         model: FasterRCNN,
-        config: ProposalConfig = ProposalConfig(),
+        config: ProposalConfig = _DEFAULT,
         *,
         trained_short_side: int,
+        trained_long_side: int | None = None,
         mean: Sequence[float],
         std: Sequence[float],
+        padding: int = STRIDE,
+        as_detectron2: bool = False,
         label: int = 1,
         device: str = "cpu",
     ) -> None:
+        """
+        Args:
+            trained_short_side, trained_long_side: larger frames are scaled down to these.
+            mean, std: of pixels in 0..1.
+            padding: sides of pictures are padded to a multiple of this.
+            as_detectron2: Pillow scales the frames, and boxes thinner than a pixel take part in the NMS.
+            label: of the boxes that are asked for; 0 is the background.
+        """
         self._model = model.eval().to(device, memory_format=torch.channels_last)
         self._config = config
-        self._trained_short_side = trained_short_side
+        self._trained_short_side, self._trained_long_side = trained_short_side, trained_long_side
+        self._padding, self._as_detectron2 = padding, as_detectron2
         self._mean, self._std = tuple(mean), tuple(std)
         self._label = label
         self._device = torch.device(device)
 
     def propose(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[Detections]:
-        _check(frames, indices)
-        # Frames of one size share a batch: padding to a common size would change what is found.
-        by_size: dict[tuple[int, ...], list[int]] = {}
-        for place, frame in enumerate(frames):
-            by_size.setdefault(frame.shape[:2], []).append(place)
-        found: dict[int, Detections] = {}
-        for places in by_size.values():
-            for start in range(0, len(places), self._config.batch_size):
-                batch = places[start : start + self._config.batch_size]
-                answers = self._propose_batch(np.stack([frames[place] for place in batch]))
-                for place, (boxes, scores) in zip(batch, answers):
-                    found[place] = Detections(int(indices[place]), boxes, scores)
-        return [found[place] for place in range(len(frames))]
+        return propose_by_size(frames, indices, self._config, self._propose_batch)
 
     @torch.inference_mode()
-    def _propose_batch(self, frames: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _propose_batch(self, frames: np.ndarray) -> list[tuple[Tensor, Tensor]]:
         """(B, H, W, 3) uint8 to boxes and scores of each, in pixels of the frames."""
         height, width = frames.shape[1:3]
         size = self._network_size(height, width)
-        pictures = torch.from_numpy(frames).to(self._device).permute(0, 3, 1, 2)
-        if size != (height, width):
-            pictures = nn.functional.interpolate(
-                pictures.float(), size, mode="bilinear", antialias=True, align_corners=False
-            )
-        batch = to_batch(pictures, self._mean, self._std)
+        pictures = scaled_frames(frames, size, self._device, pillow=self._as_detectron2)
+        batch = to_batch(pictures, self._mean, self._std, self._padding)
         config = self._config
         with torch.autocast(self._device.type, torch.bfloat16, enabled=config.precision == "bf16"):
             if config.mode == "objectness":
@@ -131,24 +108,20 @@ class DetectorProposer:
                 boxes, scores = detect_boxes(
                     self._model,
                     batch,
-                    label=self._label,
+                    label=self._label if config.classes == "person" else None,
                     min_score=config.min_score,
+                    min_side=0 if self._as_detectron2 else 1,
                     nms_iou=config.nms_iou,
-                    max_boxes=config.max_boxes,
+                    # one thing with two names is two boxes here
+                    max_boxes=config.max_boxes if config.classes == "person" else 100 * config.max_boxes,
                 )
         scale = torch.tensor([width / size[1], height / size[0]] * 2, device=self._device)
-        return [self._finish(b * scale, s, height, width) for b, s in zip(boxes, scores)]
+        return [(b * scale, s) for b, s in zip(boxes, scores)]
 
     def _network_size(self, height: int, width: int) -> tuple[int, int]:
-        wanted = self._config.short_side or min(self._trained_short_side, min(height, width))
-        scale = wanted / min(height, width)
-        return max(1, round(height * scale)), max(1, round(width * scale))
-
-    def _finish(self, boxes: Tensor, scores: Tensor, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        inside = _clipped(boxes.cpu().numpy(), height, width)
-        kept = _has_area(inside) & (scores.cpu().numpy() >= self._config.min_score)
-        best = np.flatnonzero(kept)[: self._config.max_boxes]
-        return inside[best], scores.cpu().numpy()[best]
+        return network_size(
+            height, width, self._config, short_side=self._trained_short_side, long_side=self._trained_long_side
+        )
 
 
 class TableProposer:
@@ -160,7 +133,7 @@ class TableProposer:
     since such a table was made for another size.
     """
 
-    def __init__(self, path: str | Path, video: str, config: ProposalConfig = ProposalConfig()) -> None:
+    def __init__(self, path: str | Path, video: str, config: ProposalConfig = _DEFAULT) -> None:
         """Read the rows of ``video``: its name in the table, or the last part of it where that is unique.
 
         Raises ProposalError where the table has no such video, TableError where it is no tube table.
@@ -172,7 +145,7 @@ class TableProposer:
         self._found = {found.frame: found for found in detections_from_table(table, self.video)}
 
     def propose(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[Detections]:
-        _check(frames, indices)
+        check_frames(frames, indices)
         return [self._of_frame(int(index), *frame.shape[:2]) for frame, index in zip(frames, indices)]
 
     def _of_frame(self, index: int, height: int, width: int) -> Detections:
@@ -181,8 +154,8 @@ class TableProposer:
             return Detections(index, np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
         order = np.argsort(-found.scores, kind="stable")  # equal scores keep the order of the table
         boxes, scores = found.boxes[order], found.scores[order]
-        inside = _clipped(boxes, height, width)
-        outside = ~_has_area(inside)
+        inside = clipped(boxes, height, width)
+        outside = ~has_area(inside)
         if outside.any():
             bad = [round(float(value), 1) for value in boxes[np.flatnonzero(outside)[0]]]
             raise ProposalError(
@@ -210,7 +183,7 @@ def open_proposer(
     source: str | Path,
     *,
     video_name: str | None = None,
-    config: ProposalConfig = ProposalConfig(),
+    config: ProposalConfig = _DEFAULT,
     device: str = "cpu",
 ) -> Proposer:
     """The source of boxes that a word of the command line names.
@@ -235,15 +208,8 @@ def open_proposer(
             device=device,
         )
     if word == "bundled" or word.endswith(".safetensors"):
-        trained = load_detector(BUNDLED if word == "bundled" else word)
-        return DetectorProposer(
-            trained.model,
-            config,
-            trained_short_side=trained.config.trained_short_side,
-            mean=trained.preprocessing.mean,
-            std=trained.preprocessing.std,
-            device=device,
-        )
+        path = BUNDLED if word == "bundled" else Path(word)
+        return _proposer_of(load_detector(path), path, config, device)
     if word.endswith(TABLE_SUFFIXES):
         if video_name is None:
             raise ProposalError(f"{word}: boxes of a table belong to a video; its name is needed")
@@ -254,20 +220,27 @@ def open_proposer(
     )
 
 
-def _check(frames: Sequence[np.ndarray], indices: Sequence[int]) -> None:
-    if len(frames) != len(indices):
-        raise ValueError(f"every frame needs its index, got {len(frames)} frames and {len(indices)} indices")
-    for frame in frames:
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-            raise ValueError(f"a frame must be (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
-
-
-def _clipped(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
-    return np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
-
-
-def _has_area(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+def _proposer_of(trained: TrainedDetector, path: Path, config: ProposalConfig, device: str) -> DetectorProposer:
+    names, network = trained.class_names, trained.config
+    if config.mode == "actor" and not names:
+        raise ProposalError(
+            f"{path}: a region proposal network finds no actors, only objects: set proposals.mode to objectness"
+        )
+    if config.classes == "person" and config.mode == "actor" and len(names) > 1 and "person" not in names:
+        raise ProposalError(f"{path}: none of its {len(names)} classes is person: set proposals.classes to all")
+    shapes: dict[str, Any] = {}
+    if isinstance(network, Detectron2Config):
+        shapes = {"trained_long_side": network.trained_long_side, "padding": network.padding, "as_detectron2": True}
+    return DetectorProposer(
+        trained.model,
+        config,
+        trained_short_side=network.trained_short_side,
+        mean=trained.preprocessing.mean,
+        std=trained.preprocessing.std,
+        label=names.index("person") + 1 if "person" in names else 1,
+        device=device,
+        **shapes,
+    )
 
 
 def name_in_table(path: Path, video: str, names: list[str]) -> str:

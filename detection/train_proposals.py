@@ -19,9 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.image_list import ImageList
 
 from detection.actor_frames import ActorFrames, AugmentConfig, training_picture
 from detection.detectors import DetectorConfig, detect_boxes, detection_losses, to_batch
+from detection.detectron2_networks import Detectron2Config
 from linking.files import replace_when_whole
 from linking.geometry import box_iou
 from recognition.training_state import load_training_state, save_training_state
@@ -34,7 +36,7 @@ LOG_FILE = "log.jsonl"
 class ProposalTraining:
     """Everything that decides what a training run computes."""
 
-    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    detector: DetectorConfig | Detectron2Config = field(default_factory=DetectorConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     iterations: int = 6000
     """Steps of the optimizer."""
@@ -89,13 +91,15 @@ def train(
     *,
     resume: bool = False,
     device: str = "cpu",
+    batch_of: Callable[[Tensor], ImageList] = to_batch,
     max_seconds: float = math.inf,
     progress: Callable[[range], Iterable[int]] = lambda steps: steps,
 ) -> TrainingResult:
     """Train ``model`` in place; write the state and a log (JSON lines) into the folder ``output``.
 
-    ``progress`` wraps the range of steps, a bar say. Raises FloatingPointError when the loss is no longer a
-    number, and TrainingStateError where ``resume`` finds nothing it could go on from with these settings.
+    ``batch_of`` makes the network's input of (B, 3, H, W) pictures in 0..255. ``progress`` wraps the range of steps, a
+    bar say. Raises FloatingPointError when the loss is no longer a number, and TrainingStateError where ``resume``
+    finds nothing it could go on from with these settings.
     """
     model.to(device, memory_format=torch.channels_last)
     optimizer = _optimizer(model, config)
@@ -124,7 +128,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, config)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=config.precision == "bf16"):
-            losses = detection_losses(model, to_batch(pictures.to(device)), [b.to(device) for b in boxes])
+            losses = detection_losses(model, batch_of(pictures.to(device)), [b.to(device) for b in boxes])
         total = torch.stack([loss.float() for loss in losses.values()]).sum()
         optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -144,7 +148,8 @@ def train(
         if done % config.validate_every == 0 or done == config.iterations:
             for frames in validation:
                 chosen = spread_frames(frames, config.validation_frames)
-                log.write({"iteration": done, "validation": evaluate(model, frames, chosen, device=device)})
+                quality = evaluate(model, frames, chosen, device=device, batch_of=batch_of)
+                log.write({"iteration": done, "validation": quality})
             model.train()
         if done % config.save_every == 0 or done == config.iterations:
             _save_state(output, model, optimizer, settings, done, seconds)
@@ -169,14 +174,21 @@ def learning_rate(step: int, config: ProposalTraining) -> float:
     return config.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / config.iterations))
 
 
-def evaluate(model: FasterRCNN, frames: ActorFrames, chosen: Sequence[int], *, device: str = "cpu") -> dict[str, float]:
+def evaluate(
+    model: FasterRCNN,
+    frames: ActorFrames,
+    chosen: Sequence[int],
+    *,
+    device: str = "cpu",
+    batch_of: Callable[[Tensor], ImageList] = to_batch,
+) -> dict[str, float]:
     """:func:`proposal_quality` of the model's boxes in the ``chosen`` frames, as they are stored."""
     model.eval()
     found: list[tuple[np.ndarray, np.ndarray]] = []
     with torch.inference_mode():
         for index in chosen:
             picture = torch.from_numpy(frames.picture(index).copy()).permute(2, 0, 1)[None].to(device)
-            (boxes,), (scores,) = detect_boxes(model, to_batch(picture), min_score=0.0)
+            (boxes,), (scores,) = detect_boxes(model, batch_of(picture), min_score=0.0)
             found.append((boxes.cpu().numpy(), scores.cpu().numpy()))
     return proposal_quality(found, [frames.actors(index) for index in chosen])
 

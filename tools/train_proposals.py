@@ -35,7 +35,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
     parser.add_argument("--iterations", type=int, help="optimizer steps; short for --set iterations=")
     parser.add_argument("--seed", type=int, help="short for --set seed=")
-    parser.add_argument("--weights", type=Path, help="model file to go on from, with its network")
+    parser.add_argument(
+        "--weights", type=Path, help="model file to go on from, with its network; also one of convert_detectron2.py"
+    )
     parser.add_argument("--body-weights", metavar="WHERE", help="ImageNet weights of a ResNet: 'imagenet' or a file")
     parser.add_argument("--cache", type=Path, help="folder of decoded frames (default: OUTPUT/frames)")
     parser.add_argument("--max-minutes", type=float, default=math.inf, help="stop then; go on with --resume")
@@ -67,11 +69,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tqdm import tqdm
 
     from detection.actor_frames import ActorFrames, load_actor_frames
-    from detection.detector_files import load_body_, load_detector, save_detector
-    from detection.detectors import PRESETS, build_detector
+    from detection.detector_files import as_actor_detector, batch_maker, load_body_, load_detector, save_detector
+    from detection.detectors import PRESETS, DetectorConfig, build_detector, to_batch
     from detection.train_proposals import ProposalTraining, evaluate, resolved, spread_frames, train
     from linking.files import replace_when_whole
     from linking.settings import SettingsError, read_settings, with_settings
+    from recognition.preprocessing import Preprocessing
     from video.datasets import LabelledVideo
     from video.mixing import open_for_training
 
@@ -84,7 +87,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise SettingsError(f"unknown preset {args.preset!r}; known are {', '.join(PRESETS)}")
     if args.resume and not (args.output / "state.pt").is_file():
         raise SettingsError(f"{args.output / 'state.pt'}: nothing to resume; leave --resume out to start")
-    start = load_detector(args.weights) if args.weights else None
+    start = as_actor_detector(load_detector(args.weights), args.weights) if args.weights else None
     if args.body_weights:
         args.set.insert(0, "detector.frozen_norm=true")
     config = ProposalTraining(detector=start.config if start else PRESETS[args.preset]())
@@ -110,11 +113,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if start:
         model = start.model
     else:
+        assert isinstance(config.detector, DetectorConfig), "networks of other layouts come with their weights"
         model = build_detector(config.detector)
         if args.body_weights:
             load_body_(model, config.detector.body, args.body_weights)
     with replace_when_whole(args.output / "settings.json") as temporary:
         temporary.write_text(json.dumps(resolved(config), indent=1) + "\n")
+    batch_of = batch_maker(start) if start else to_batch
     result = train(
         model,
         training,
@@ -123,13 +128,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         args.output,
         resume=args.resume,
         device=args.device,
+        batch_of=batch_of,
         max_seconds=60 * args.max_minutes,
         progress=lambda steps: tqdm(steps, initial=steps.start, total=steps.stop, mininterval=1, disable=None),
     )
     # Names only: where they lie is no fact about the weights.
     names = [dataset.name for dataset in kept]
     numbers = [
-        {"dataset": name, **evaluate(model, frames, spread_frames(frames, 8), device=args.device)}
+        {
+            "dataset": name,
+            **evaluate(model, frames, spread_frames(frames, 8), device=args.device, batch_of=batch_of),
+        }
         for name, frames in zip(names, validation)
     ]
     report = {
@@ -146,7 +155,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "settings": resolved(config),
         **report,
     }
-    save_detector(args.output / "proposals.safetensors", model, config.detector, provenance)
+    save_detector(
+        args.output / "proposals.safetensors",
+        model,
+        config.detector,
+        provenance,
+        preprocessing=start.preprocessing if start else Preprocessing(),
+    )
     return report
 
 

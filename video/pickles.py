@@ -1,8 +1,8 @@
 """Reading annotation pickles without ever running what a pickle may contain.
 
-J-HMDB and UCF101-24 are distributed as pickles, and a pickle is a program for a small stack machine whose
-REDUCE and BUILD instructions call arbitrary functions. This module is such a machine with only the
-instructions that plain data needs: no import takes place, and the few NumPy names that real files use are
+J-HMDB and UCF101-24 are distributed as pickles (so are weights of detectron2), and a pickle is a program for a
+small stack machine whose REDUCE and BUILD instructions call arbitrary functions. This module is such a machine
+with only the instructions that plain data needs: no import takes place, and the few NumPy names that real files use are
 matched exactly and answered by our own stand-ins (video/pickled_arrays.py).
 
 The instructions are those of the standard library's ``pickle`` (documented in ``pickletools``), protocols 0-5.
@@ -76,6 +76,7 @@ class _Machine:
         self.names["numpy", "ndarray"] = ndarray
         self.names["numpy", "dtype"] = _Name(make_type)
         self.names["_codecs", "encode"] = _Name(self.encode)
+        self.names["collections", "OrderedDict"] = _Name(_ordered)  # weights; its items follow as a dictionary's do
         self.names["__builtin__", "bytes"] = _Name(lambda: b"")  # how protocols 0-2 write no bytes at all
         self.ndarray = ndarray
 
@@ -189,6 +190,8 @@ class _Machine:
             if version != 1:
                 raise PickleError("unknown state of a NumPy array")
             target.values = array_of(self.as_bytes(data), dtype, shape, "F" if is_fortran else "C")
+        elif type(target) is dict and type(state) is dict and set(state) == {"_metadata"}:
+            pass  # torch's note about the modules that weights come from
         else:
             raise PickleError("a state for something that has none is refused")
 
@@ -219,6 +222,12 @@ class _Machine:
         if self.copied_bytes_left < 0:
             raise PickleError("it unfolds to far more data than it holds")
         return data.encode("latin1")
+
+
+def _ordered(items: Any = None) -> dict[Any, Any]:
+    if items is not None:
+        raise PickleError("an ordered dictionary in an unknown form")
+    return {}
 
 
 def _finished(root: Any) -> Any:
