@@ -196,9 +196,7 @@ class ContainerSource(VideoSource):
                 f"{got} could be read, and some may show faults"
             )
         elif self.stated_frames and count < _SUSPICIOUS_SHARE * self.stated_frames:
-            self.warnings.append(
-                f"{self.name}: only {got} that the file states could be read; it may be damaged"
-            )
+            self.warnings.append(f"{self.name}: only {got} that the file states could be read; it may be damaged")
 
     def _cause(self, error: BaseException | None) -> str:
         reason = reason_of(error) if error is not None else "nothing usable in its packets"

@@ -97,7 +97,7 @@ class LiveReader:
 
     @property
     def fps(self) -> float:
-        """Pictures a second as they came lately; the stated rate while little is known."""
+        """Pictures a second lately, by their times; the stated rate while little is known."""
         recent = list(self._recent)
         if len(recent) < 10 or recent[-1] <= recent[0]:
             return self.stated_fps
@@ -153,7 +153,7 @@ class LiveReader:
             try:
                 again = open_video(self._path)
             except VideoError as error:
-                reason = str(error).removeprefix(f"{self.name}: ")
+                reason = str(error).removeprefix(f"{self.name}: ").removeprefix("cannot be read as a video: ")
                 continue
             self.reconnects += 1
             self._tell(f"connected again after {self.decoded} pictures; nothing is linked across the gap")
@@ -184,7 +184,7 @@ class LiveReader:
                     offset = 0.0 if self._last is None else self._last[0] + arrived - self._last[1]
                 last = arrived
                 self._last = offset + seconds, arrived
-                self._recent.append(arrived)
+                self._recent.append(offset + seconds)
                 self._take(picture, offset + seconds, arrived, is_old)
                 if self.decoded == self._max_frames:
                     break

@@ -51,9 +51,7 @@ class VideoWriter:
         it is closed, however long it is: its index is written piece by piece (fragmented MP4).
         """
         if not (width > 0 and height > 0 and math.isfinite(fps) and fps > 0):
-            raise VideoError(
-                f"{os.fspath(path)}: cannot write {width}x{height} pixels at {fps} frames a second"
-            )
+            raise VideoError(f"{os.fspath(path)}: cannot write {width}x{height} pixels at {fps} frames a second")
         self.path = Path(path)
         self.width, self.height, self.fps = width, height, fps
         self.num_frames = 0
