@@ -26,15 +26,25 @@ class ClipScores:
     """One stream: takes frames and boxes, runs a clip for every ``clip_stride`` frames, gives back the probabilities of
     each frame's boxes, (n, classes) float32, in order."""
 
-    def __init__(self, scorer: LoadedScorer, size: tuple[int, int], config: PipelineConfig, timings: Timings) -> None:
+    def __init__(
+        self,
+        scorer: LoadedScorer,
+        size: tuple[int, int],
+        config: PipelineConfig,
+        timings: Timings,
+        *,
+        fps: float | None = None,
+    ) -> None:
+        """``fps`` of the frames, for networks that want clips of a certain pace; None takes consecutive frames."""
         network = scorer.network
-        self.length = network.config.clip_frames
+        self.step = 1 if fps is None else network.config.frame_step(fps)
+        self.length = (network.config.clip_frames - 1) * self.step + 1  # from its first frame to its last
         if config.clip_stride > self.length:
             raise ValueError(
                 f"clip_stride must be at most {self.length}, the frames of a clip; got {config.clip_stride}"
             )
         self.device = next(network.parameters()).device
-        self.network: ActionScorer = fold_batch_norm(network).to(memory_format=torch.channels_last)
+        self.network: ActionScorer = fold_batch_norm(network)
         self.preprocessing = scorer.preprocessing
         self.config, self.timings, self.size = config, timings, size
         self.small_size = network_size(*size, network.config.short_side)
@@ -91,7 +101,7 @@ class ClipScores:
         clip = None
         if any(len(detections) for detections in boxes):
             # before the first and after the last frame of the video the nearest one is repeated
-            wanted = np.clip(np.arange(start, start + self.length), self.first_frame, self._num_frames() - 1)
+            wanted = np.arange(start, start + self.length, self.step).clip(self.first_frame, self._num_frames() - 1)
             clip = torch.from_numpy(np.stack([self.frames[frame - self.first_frame] for frame in wanted.tolist()]))
         self.groups.append(_Group(clip, start, boxes))
         self.first_box += count
@@ -123,7 +133,7 @@ class ClipScores:
         rows = [
             np.concatenate(
                 [
-                    np.full((len(detections), 1), detections.frame - group.start, np.float32),
+                    np.full((len(detections), 1), (detections.frame - group.start) / self.step, np.float32),
                     scale_boxes(detections.boxes, self.size, self.small_size),
                 ],
                 axis=1,

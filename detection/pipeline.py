@@ -54,7 +54,7 @@ def score_video(
     """
     timings = timings if timings is not None else Timings()
     size = (source.height, source.width)
-    scorer = FrameScorer(proposer, scorers, size, config, timings)
+    scorer = FrameScorer(proposer, scorers, size, config, timings, fps=source.fps)
     found: list[Detections] = []
     frames = iter(source)
     while timings.frames != max_frames and (until is None or not until()):
@@ -89,10 +89,13 @@ class FrameScorer:
         size: tuple[int, int],
         config: PipelineConfig,
         timings: Timings,
+        *,
+        fps: float | None = None,
     ) -> None:
-        """``size`` is height and width of the frames."""
+        """``size`` is height and width of the frames; ``fps`` as in ``ClipScores``."""
         self._proposals = _Proposals(proposer, config, timings)
-        self._scores = _Streams([scorers] if isinstance(scorers, LoadedScorer) else scorers, size, config, timings)
+        scorers = [scorers] if isinstance(scorers, LoadedScorer) else scorers
+        self._scores = _Streams(scorers, size, config, timings, fps)
         self._cut_finder = CutFinder()
         self._timings = timings
         self._frames = 0
@@ -179,7 +182,12 @@ class _Streams:
     """Scores the same boxes by every scorer and fuses what they say."""
 
     def __init__(
-        self, scorers: Sequence[LoadedScorer], size: tuple[int, int], config: PipelineConfig, timings: Timings
+        self,
+        scorers: Sequence[LoadedScorer],
+        size: tuple[int, int],
+        config: PipelineConfig,
+        timings: Timings,
+        fps: float | None = None,
     ) -> None:
         self.class_names = scorers[0].class_names
         for other in scorers[1:]:
@@ -189,7 +197,7 @@ class _Streams:
         if len(weights) != len(scorers):
             raise ValueError(f"stream_weights has {len(weights)} numbers for {len(scorers)} scorers")
         self.weights = np.array(weights, np.float32) / sum(weights)
-        self.streams = [ClipScores(scorer, size, config, timings) for scorer in scorers]
+        self.streams = [ClipScores(scorer, size, config, timings, fps=fps) for scorer in scorers]
         self.small_size = self.streams[0].small_size
         self.actor_weight = config.actor_weight
         self.boxes: deque[Detections] = deque()

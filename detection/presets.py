@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from detection.regions import RegionConfig
 from detection.scorer import ScorerConfig
 from detection.train_scorer import TrainConfig
 from detection.training_clips import AugmentConfig, ClipConfig
 from recognition.lgd3d import lgd3d_resnet50, lgd3d_resnet101, lgd3d_small
+from recognition.video_nets import NETWORKS as VIDEO_NETS
+from recognition.video_nets import WITH_LGD, VideoNetConfig
 from video.flow import QUICK_FLOW, FlowSettings
 
 
@@ -85,10 +88,38 @@ _PAPER = TrainConfig(
 )
 
 
+def video_net(network: str, *, lgd: bool = False) -> ScorerRecipe:
+    """One of torchvision's video networks, with LGD or without; meant for ``--body-weights kinetics``.
+
+    Pictures are as large as those that the Kinetics weights saw crops of. 16 consecutive frames for all of them: the
+    clips of datasets with boxes are short.
+    """
+    backbone = VideoNetConfig(network, lgd=lgd)
+    height = backbone.short_side
+    is_transformer = not (lgd or network in WITH_LGD)
+    train = replace(
+        _PAPER,
+        # transformers are not trained by SGD; the rate is what their authors fine-tune with
+        optimizer="adamw" if is_transformer else "sgd",
+        learning_rate=1e-4 if is_transformer else 0.01,
+        weight_decay=0.05 if is_transformer else 1e-4,
+        clips=replace(_PAPER.clips, height=height, width=round(height * 4 / 3)),
+    )
+    return ScorerRecipe(ScorerConfig(num_classes=1, backbone=backbone, short_side=height), train)
+
+
 def for_flow(recipe: ScorerRecipe, flow: FlowSettings) -> ScorerRecipe:
     """``recipe`` on optical flow instead of RGB: the second stream."""
-    backbone = replace(recipe.scorer.backbone, input="flow")
+    backbone = recipe.scorer.backbone
+    if isinstance(backbone, VideoNetConfig):
+        raise ValueError("torchvision's video networks are for RGB; take another preset for flow")
+    backbone = replace(backbone, input="flow")
     return replace(recipe, scorer=replace(recipe.scorer, backbone=backbone, flow=flow))
+
+
+def _preset_name(network: str) -> str:
+    """r2plus1d_18 is "r2plus1d18", as among the classifiers' presets; mc3_18 "mc3-18"."""
+    return {"r3d_18": "r3d18", "r2plus1d_18": "r2plus1d18"}.get(network, network.replace("_", "-"))
 
 
 PRESETS: dict[str, Callable[[], ScorerRecipe]] = {
@@ -99,4 +130,8 @@ PRESETS: dict[str, Callable[[], ScorerRecipe]] = {
     "resnet50-flow": lambda: for_flow(resnet50(), FlowSettings()),
     "resnet101": resnet101,
     "resnet101-flow": lambda: for_flow(resnet101(), FlowSettings()),
+    **{_preset_name(name): partial(video_net, name) for name in VIDEO_NETS},
+    **{f"lgd-{_preset_name(name)}": partial(video_net, name, lgd=True) for name in WITH_LGD},
 }
+"""Recipes by name; the last ones are r3d18, mc3-18, r2plus1d18, s3d, mvit-v1-b, mvit-v2-s, swin3d-t, -s, -b, and the
+first four with LGD as lgd-r3d18 and so on."""

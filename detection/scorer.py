@@ -1,4 +1,4 @@
-"""The action scorer: LGD-3D's local feature, pooled over each proposed box, classified.
+"""The action scorer: the local feature of LGD-3D, or of another video network, pooled over each box and classified.
 
 LGD (CVPR 2019) section 5.6: "the prediction score of each proposal is estimated by the ROI-pooled local
 feature". What the paper leaves open (resolution, region size, background class) is settled as in the
@@ -14,11 +14,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
-from recognition.lgd3d import LGD3D, SPATIAL_STRIDE, LGD3DConfig
+from detection.region_pooling import align_regions, average_regions
+from recognition.lgd3d import LGD3D, LGD3DConfig
 from recognition.model_files import ModelFile, ModelFileError, load_model, load_state_
 from recognition.preprocessing import Preprocessing
+from recognition.video_nets import VideoNet, VideoNetConfig
 from video.flow import FlowSettings
 
 KIND = "action-scorer"
@@ -31,18 +32,25 @@ class ScorerConfig:
 
     num_classes: int
     """Action classes, background not counted."""
-    backbone: LGD3DConfig = field(default_factory=LGD3DConfig)
-    """The LGD-3D network whose local feature is pooled."""
+    backbone: LGD3DConfig | VideoNetConfig = field(default_factory=LGD3DConfig)
+    """The network whose local feature is pooled: LGD-3D, or one of torchvision's with LGD or without."""
     clip_frames: int = 16
-    """Consecutive frames of a clip (section 5.2)."""
+    """Frames of a clip (section 5.2)."""
+    frame_rate: float | None = None
+    """Frames a second of a clip; faster videos give every n-th frame. None: consecutive frames, as in the paper."""
     short_side: int = 120
     """Shorter side of the clip in pixels; the paper tests classifiers at 120 and does not say for detection."""
     region_size: int = 7
     """RoIAlign output cells a side before averaging, as in Fast R-CNN."""
+    pooling: Literal["align", "average"] = "align"
+    """"align": RoIAlign, then the mean; "average": the mean of the cells, each as much as the box covers of it."""
     temporal: Literal["mean", "own"] = "mean"
     """Temporal cells a box is pooled from: all of its clip, or only the one that holds its frame."""
     multi_label: bool = False
     """False: softmax over the classes and background. True: an independent sigmoid a class."""
+    background: bool = True
+    """False: softmax over the classes alone, as classifiers of whole clips have it (docs/decisions/024); such a scorer
+    cannot be trained on regions."""
     dropout: float = 0.5
     """Before both classifiers, as in the authors' public LGD code."""
     flow: FlowSettings | None = None
@@ -56,6 +64,16 @@ class ScorerConfig:
             raise ValueError(f"num_classes must be 1 or more, got {self.num_classes}")
         if self.temporal not in ("mean", "own"):
             raise ValueError(f"temporal must be 'mean' or 'own', got {self.temporal!r}")
+        if self.pooling not in ("align", "average"):
+            raise ValueError(f"pooling must be 'align' or 'average', got {self.pooling!r}")
+        if self.multi_label and not self.background:
+            raise ValueError("multi_label has no background class that background = False could leave out")
+        if self.frame_rate is not None and not self.frame_rate > 0:
+            raise ValueError(f"frame_rate must be above 0, got {self.frame_rate}")
+
+    def frame_step(self, fps: float) -> int:
+        """Every how manieth frame of a video of ``fps`` frames a second a clip takes; 1 or more."""
+        return 1 if self.frame_rate is None else max(1, round(fps / self.frame_rate))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a model file; :meth:`from_dict` is the way back."""
@@ -64,17 +82,18 @@ class ScorerConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ScorerConfig:
         flow = values.get("flow")
+        backbone = VideoNetConfig if "network" in values["backbone"] else LGD3DConfig
         return cls(
             **{
                 **values,
-                "backbone": LGD3DConfig.from_dict(values["backbone"]),
+                "backbone": backbone.from_dict(values["backbone"]),
                 "flow": None if flow is None else FlowSettings.from_dict(flow),
             }
         )
 
 
 class ActionScorer(nn.Module):
-    """LGD-3D, RoIAlign on its local map, and a linear classifier a region.
+    """A video network, RoIAlign on its local map, and a linear classifier a region.
 
     A second classifier on the global vector is trained beside it with the clip's label (Eq. 6), so that the
     last global matrices receive a gradient too; detection itself uses the regions only.
@@ -83,10 +102,12 @@ class ActionScorer(nn.Module):
     def __init__(self, config: ScorerConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = LGD3D(config.backbone)
-        channels = config.backbone.out_channels
+        backbone = config.backbone
+        self.backbone = VideoNet(backbone) if isinstance(backbone, VideoNetConfig) else LGD3D(backbone)
+        channels = backbone.out_channels
         # Softmax needs a background class; sigmoids say "none of these" by all being low.
-        outputs = config.num_classes if config.multi_label else config.num_classes + 1
+        has_background = config.background and not config.multi_label
+        outputs = config.num_classes + has_background
         self.dropout = nn.Dropout(config.dropout)
         self.region_classifier = nn.Linear(channels, outputs)
         self.clip_classifier = nn.Linear(channels, config.num_classes)
@@ -102,15 +123,15 @@ class ActionScorer(nn.Module):
             regions: per clip (n, 5) float: frame within the clip, then x1 y1 x2 y2 in pixels of the clip.
 
         Returns:
-            (sum of n, classes + 1) region logits, background last (no background with ``multi_label``), and
-            (B, classes) clip logits from the global vector.
+            (sum of n, classes + 1) region logits, background last (none with ``multi_label``, none without
+            ``background``), and (B, classes) clip logits from the global vector.
         """
         local, global_ = self.backbone(clips)  # (B, C, T', H', W'), (B, C)
-        pooled = self.pool_regions(local, regions, clips.shape[2])  # (sum of n, C)
+        pooled = self.pool_regions(local, regions, *clips.shape[2:])  # (sum of n, C)
         return self.region_classifier(self.dropout(pooled)), self.clip_classifier(self.dropout(global_))
 
-    def pool_regions(self, local: Tensor, regions: list[Tensor], clip_frames: int) -> Tensor:
-        """Average of the local map over each region: (sum of n, C) float32."""
+    def pool_regions(self, local: Tensor, regions: list[Tensor], clip_frames: int, height: int, width: int) -> Tensor:
+        """Average of the local map over each region: (sum of n, C) float32. The clip has these frames and pixels."""
         cells = local.shape[2]
         rows = []
         for clip, region in enumerate(regions):
@@ -124,18 +145,13 @@ class ActionScorer(nn.Module):
             maps = local.transpose(1, 2).flatten(0, 1)  # (B T', C, H', W')
         else:
             maps = local.mean(dim=2)  # (B, C, H', W')
-        # aligned=False puts the centre of cell i at pixel 16 i, which is where four stride-2 convolutions with
-        # symmetric padding have it; aligned=True would look 7.5 pixels too far to the upper left.
-        # In float32: RoIAlign has no bfloat16 kernel on CPUs.
-        pooled = roi_align(
-            maps.float(),
-            torch.cat(rows).float(),
-            output_size=self.config.region_size,
-            spatial_scale=1 / SPATIAL_STRIDE,
-            sampling_ratio=2,
-            aligned=False,
+        backbone = self.config.backbone
+        if self.config.pooling == "average":
+            size = (height, width)
+            return average_regions(maps, torch.cat(rows), size, backbone.spatial_stride, backbone.cell_offset)
+        return align_regions(
+            maps, torch.cat(rows), self.config.region_size, backbone.spatial_stride, backbone.cell_offset
         )
-        return pooled.mean(dim=(2, 3))
 
     def class_probabilities(self, region_logits: Tensor) -> Tensor:
         """(n, classes) probabilities in 0..1 without the background."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,14 +18,16 @@ from torch.utils.data import DataLoader
 from detection.scorer import ActionScorer, ScorerConfig
 from detection.training_clips import ClipConfig, TrainingClips, collate
 from linking.files import replace_when_whole
-from recognition.classifier_files import load_classifier
+from recognition.classifier_files import NetworkConfig, load_classifier
 from recognition.clip_sampling import FLOW_PREPROCESSING, ClipInput
 from recognition.initialise import imagenet_weights, load_imagenet_, xavier_caffe_
-from recognition.lgd3d import LGD3DConfig
+from recognition.inject import InjectedConfig
+from recognition.lgd3d import LGD3D, LGD3DConfig
 from recognition.lgd_classifier import LGDClassifier, LGDClassifierConfig
 from recognition.optimise import build_optimizer, cosine_rate
 from recognition.preprocessing import Preprocessing, normalise_clips
 from recognition.training_state import flat_settings, load_training_state, save_training_state
+from recognition.video_nets import VideoNet, VideoNetConfig, load_kinetics_
 from video.datasets import Dataset
 
 
@@ -69,24 +71,37 @@ def build_scorer(
         seed: of the random weights.
         body_weights: "imagenet" for torchvision's weights of the ResNet of the same depth, or a file of such
             weights, or a classifier of tools/train_recognition.py (.safetensors) on the same backbone and stream, as
-            the paper starts from its Kinetics networks; None starts from Xavier (section 5.2 has both).
+            the paper starts from its Kinetics networks; None starts from Xavier (section 5.2 has both). For
+            torchvision's video networks "kinetics", a file of their weights, or a classifier with LGD inside them.
         start: weights of another scorer with the same backbone; its classifiers are taken where they fit.
     """
     torch.manual_seed(seed)
     network = ActionScorer(config)
-    xavier_caffe_(network.backbone)
-    if body_weights is not None and Path(body_weights).suffix == ".safetensors":
+    backbone = network.backbone
+    if isinstance(backbone, LGD3D):
+        xavier_caffe_(backbone)
+    if body_weights is None:
+        pass
+    elif Path(body_weights).suffix == ".safetensors":
         _load_classifier(network, body_weights)
-    elif body_weights is not None:
-        weights = imagenet_weights(config.backbone.depths) if body_weights == "imagenet" else body_weights
-        load_imagenet_(network.backbone, weights)
+    elif isinstance(backbone, VideoNet):
+        if body_weights == "imagenet":
+            raise ValueError(f"{backbone.config.network} has weights of Kinetics; use kinetics, or a file")
+        load_kinetics_(backbone, body_weights)
+    elif body_weights == "kinetics":
+        raise ValueError("there are no published weights of Kinetics for LGD-3D; use imagenet, or a file")
+    else:
+        weights = imagenet_weights(backbone.config.depths) if body_weights == "imagenet" else body_weights
+        load_imagenet_(backbone, weights)
     if start is not None:
         _load_start(network, start)
     return network
 
 
 def preprocessing_of(config: ScorerConfig) -> Preprocessing:
-    """How clips are normalised: RGB as torchvision's ImageNet weights want it, flow around no motion."""
+    """How clips are normalised: RGB as torchvision's weights of the network want it, flow around no motion."""
+    if isinstance(config.backbone, VideoNetConfig):
+        return config.backbone.preprocessing
     return Preprocessing() if config.flow is None else FLOW_PREPROCESSING
 
 
@@ -260,20 +275,36 @@ def _train_epoch(
 def _load_classifier(network: ActionScorer, path: str | Path) -> None:
     """Give the scorer the backbone of a classifier; ValueError where it is another one or sees other pictures."""
     start = load_classifier(path)
-    if not isinstance(start.config, LGDClassifierConfig) or not isinstance(start.config.backbone, LGD3DConfig):
-        raise ValueError(f"{path}: a scorer starts from an LGD-3D or P3D classifier, this is another network")
-    # the stride of pool1 has no weights: a network of long clips fits one of short clips
-    has = asdict(replace(start.config.backbone, pool1_stride=network.config.backbone.pool1_stride))
-    wants = asdict(network.config.backbone)
-    different = [f"backbone.{name} is {has[name]}, not {wants[name]}" for name in wants if has[name] != wants[name]]
+    has, wants = _backbone_of(path, start.config), asdict(network.config.backbone)
+    if "pool1_stride" in has and "pool1_stride" in wants:
+        # it has no weights: a network of long clips fits one of short clips
+        has["pool1_stride"] = wants["pool1_stride"]
+    different = [
+        f"backbone.{name} is {has.get(name)}, not {wants[name]}" for name in wants if has.get(name) != wants[name]
+    ]
     if not isinstance(start.clip, ClipInput) or start.clip.preprocessing != preprocessing_of(network.config):
         different.append("it sees pixels of another range")
     elif start.clip.flow_settings != network.config.flow:
         different.append("it sees flow of other settings")
     if different:
         raise ValueError(f"{path}: does not fit the scorer: {different[0]}")
-    assert isinstance(start.network, LGDClassifier), "as its config says"
-    network.backbone.load_state_dict(start.network.backbone.state_dict())
+    if isinstance(start.network, LGDClassifier):
+        network.backbone.load_state_dict(start.network.backbone.state_dict())
+    else:  # without both classifiers
+        state, own = start.network.state_dict(), network.backbone.state_dict()
+        network.backbone.load_state_dict({name: state[name] for name in own})
+
+
+def _backbone_of(path: str | Path, config: NetworkConfig) -> dict[str, Any]:
+    """The fields of the backbone's config; ValueError where a scorer has no such backbone."""
+    if isinstance(config, LGDClassifierConfig) and isinstance(config.backbone, LGD3DConfig):
+        return asdict(config.backbone)
+    if isinstance(config, InjectedConfig):
+        return asdict(VideoNetConfig(config.network, lgd=True, rank_divisor=config.rank_divisor))
+    raise ValueError(
+        f"{path}: a scorer starts from an LGD-3D or P3D classifier, or one with LGD in torchvision's video networks; "
+        "this is another network"
+    )
 
 
 def _load_start(network: ActionScorer, start: Mapping[str, Tensor]) -> None:

@@ -112,14 +112,9 @@ class Injected(nn.Module):
             check_counts("rank_divisor", rank_divisor)
         self.net = net
         self.points = points
-        blocks = [GlobalBlock(before, width, rank_divisor) for before, width in itertools.pairwise(widths)]
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = global_blocks(widths, rank_divisor, generator=generator)
         self.dropout = nn.Dropout(dropout)
         self.global_classifier = nn.Linear(widths[-1], num_classes)
-
-        xavier_caffe_(self.blocks, generator=generator)
-        for block in blocks:
-            block.zero_diffusion_()
         _start_classifier_(self.global_classifier, generator)
         classifier = classifier_of(net, points.classifier)
         self.to(classifier.weight)  # one device and dtype
@@ -164,19 +159,37 @@ class Injected(nn.Module):
             raise ValueError(f"expected clips (B, C, T, H, W), got {tuple(clips.shape)}")
 
     def _run(self, clips: Tensor) -> tuple[Tensor, _GlobalPath]:
-        """One pass of the network with its global path."""
         self._check(clips)
-        path = _GlobalPath(cast("list[GlobalBlock]", list(self.blocks)), self.points)
-        handles: list[RemovableHandle] = []
-        try:
-            for name in self.points.modules:
-                handles += path.hooks(name, named_module(self.net, name))
-            logits = self.net(clips)
-        finally:
-            for handle in handles:
-                handle.remove()
-        path.check_complete()
-        return logits, path
+        return run_with_path(self.net, self.blocks, self.points, clips)
+
+
+def global_blocks(
+    widths: Sequence[int], rank_divisor: int | None, *, generator: torch.Generator | None = None
+) -> nn.ModuleList:
+    """A block for each unit, with the start that changes nothing; ``widths`` as in :class:`Injected`."""
+    blocks = [GlobalBlock(before, width, rank_divisor) for before, width in itertools.pairwise(widths)]
+    modules = nn.ModuleList(blocks)
+    xavier_caffe_(modules, generator=generator)
+    for block in blocks:
+        block.zero_diffusion_()
+    return modules
+
+
+def run_with_path(
+    net: nn.Module, blocks: nn.ModuleList, points: InjectionPoints, clips: Tensor
+) -> tuple[Tensor, _GlobalPath]:
+    """One pass of the network with its global path, which afterwards holds the last ``global_``."""
+    path = _GlobalPath(cast("list[GlobalBlock]", list(blocks)), points)
+    handles: list[RemovableHandle] = []
+    try:
+        for name in points.modules:
+            handles += path.hooks(name, named_module(net, name))
+        out = net(clips)
+    finally:
+        for handle in handles:
+            handle.remove()
+    path.check_complete()
+    return out, path
 
 
 class GlobalBlock(nn.Module):

@@ -77,6 +77,11 @@ class LGD3DConfig:
         return SPATIAL_STRIDE
 
     @property
+    def cell_offset(self) -> float:
+        """Pixels from the edge of the picture to the middle of cell 0 (docs/decisions/003, half a pixel left out)."""
+        return 0.0
+
+    @property
     def temporal_stride(self) -> int:
         """Input frames for one step of the local map."""
         return 2 * self.pool1_stride

@@ -23,7 +23,7 @@ def test_a_region_is_pooled_where_it_lies() -> None:
     network = scorer()
     columns = torch.arange(10.0).expand(1, 32, 4, 8, 10).contiguous()
     regions = [torch.tensor([[8.0, 32, 16, 96, 80], [8.0, 64, 16, 96, 80]])]
-    pooled = network.pool_regions(columns, regions, 16)
+    pooled = network.pool_regions(columns, regions, 16, 128, 160)
     torch.testing.assert_close(pooled[:, 0], torch.tensor([(32 + 96) / 2 / 16, (64 + 96) / 2 / 16]))
 
 
@@ -31,8 +31,8 @@ def test_own_pools_the_temporal_cell_of_the_frame_and_mean_all_of_them() -> None
     cells = torch.arange(4.0).reshape(1, 1, 4, 1, 1).expand(1, 32, 4, 8, 10).contiguous()
     box = [0.0, 0, 160, 128]
     regions = [torch.tensor([[0.0, *box[:2], *box[2:]], [7, *box], [15, *box]])]
-    assert scorer(temporal="own").pool_regions(cells, regions, 16)[:, 0].tolist() == [0, 1, 3]
-    assert scorer().pool_regions(cells, regions, 16)[:, 0].tolist() == [1.5, 1.5, 1.5]
+    assert scorer(temporal="own").pool_regions(cells, regions, 16, 128, 160)[:, 0].tolist() == [0, 1, 3]
+    assert scorer().pool_regions(cells, regions, 16, 128, 160)[:, 0].tolist() == [1.5, 1.5, 1.5]
 
 
 def test_regions_of_a_clip_do_not_see_the_other_clips() -> None:
