@@ -42,7 +42,9 @@ class DetectConfig:
     link: LinkConfig = field(default_factory=LinkConfig)
     trim: TrimConfig = field(default_factory=TrimConfig)
     trimmed: bool = True
-    """False hands out paths as they were linked, for clips that are cut to the action already."""
+    """False hands out paths as they were linked; see ``whole_clip`` for clips that are cut to the action already."""
+    whole_clip: bool = False
+    """See ``linking.build.TubeConfig``."""
     select: SelectConfig = field(default_factory=lambda: SelectConfig(min_score=0.1))
     linker: Literal["offline", "online"] = "offline"
     """offline looks at the whole video (settings ``link``), online frame by frame (settings ``online``); live input is
@@ -133,6 +135,7 @@ def detect_video(
             config.trim if config.trimmed else None,
             config.select,
             trim_labels=config.trim_labels,
+            whole_clip=config.whole_clip,
         )
     timings.link = perf_counter() - started
     return DetectedVideo(scored, tubes, timings, warnings)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from linking.geometry import box_iou, tube_iou
+from linking.geometry import box_iou, smooth_boxes, tube_iou
 from linking.link import PAPER as LINK_PAPER
 from linking.link import LinkConfig, link_actors, link_classes
 from linking.online import SINGH as ONLINE_SINGH
@@ -20,6 +20,7 @@ from linking.trim import PAPER as TRIM_PAPER
 from linking.trim import TrimConfig, box_scores, trim_tubes
 from linking.trim_labels import SINGH as TRIM_SINGH
 from linking.trim_labels import trim_tubes_by_labels
+from linking.whole_clip import over_whole_clip
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,14 @@ class TubeConfig:
     trim_labels: TrimLabels = "own"
     """What a box may be while tubes are cut: the action of its tube or background (own; Saha), or any of the classes
     (all; Singh)."""
+    whole_clip: bool = False
+    """Every shot is a clip that shows the action from its first frame to its last (``linking.whole_clip``); of no
+    account where tubes are trimmed."""
 
     def build(self, scored: ScoredVideo) -> list[Tube]:
         link = self.online if self.linker == "online" else self.link
-        return build_tubes(scored, link, self.trim if self.trimmed else None, self.select, trim_labels=self.trim_labels)
+        trim = self.trim if self.trimmed else None
+        return build_tubes(scored, link, trim, self.select, trim_labels=self.trim_labels, whole_clip=self.whole_clip)
 
 
 _ALL = SelectConfig(nms_iou=1.0, min_score=0.0, max_tubes=1_000_000)
@@ -84,12 +89,13 @@ def build_tubes(
     select: SelectConfig = DEFAULT_SELECT,
     *,
     trim_labels: TrimLabels = "own",
+    whole_clip: bool = False,
 ) -> list[Tube]:
     """Action tubes of a video, best first, with ids 0, 1, 2, ...
 
-    Every class is linked by itself (or all actors once, with ``link.class_agnostic``), offline or online as the type
-    of ``link`` says, each path is trimmed (not at all with ``trim=None``; see ``TubeConfig.trim_labels``), and of
-    tubes of one class that overlap too much the best stays.
+    All actors are linked once (or every class by itself, without ``link.class_agnostic``), offline or online as the
+    type of ``link`` says, each path is trimmed (not at all with ``trim=None``; see ``TubeConfig.trim_labels``, and
+    ``whole_clip`` there for what is done instead), and of tubes of one class that overlap too much the best stays.
     """
     # a video shorter than the shortest tube may hold one all the same
     shortest = max(1, scored.num_frames)
@@ -107,6 +113,8 @@ def build_tubes(
         else:
             runs = trim_tubes(tubes, trim)
         tubes = [run for of_tube in runs for run in of_tube]
+    elif whole_clip:
+        tubes = [over_whole_clip(tube, scored.num_frames, scored.cuts) for tube in tubes]
     tubes = [tube for tube in tubes if tube.score >= select.min_score]
     tubes = suppress_tubes(tubes, select.nms_iou)[: select.max_tubes]
     return [dataclasses.replace(tube, id=number) for number, tube in enumerate(tubes)]
@@ -168,7 +176,11 @@ def _linked(
         tubes = link_actors(scored.detections, link, cuts=scored.cuts)
     else:
         tubes = link_classes(scored.detections, scored.class_names, link, cuts=scored.cuts)
-    return tubes, [class_scores_of(tube, scored) for tube in tubes] if with_class_scores else []
+    # scores are looked up by the boxes, so before these are smoothed
+    class_scores = [class_scores_of(tube, scored) for tube in tubes] if with_class_scores else []
+    if link.smooth > 1:
+        tubes = [dataclasses.replace(tube, boxes=smooth_boxes(tube.boxes, link.smooth)) for tube in tubes]
+    return tubes, class_scores
 
 
 def _with_every_class(

@@ -72,6 +72,19 @@ def interpolate_boxes(frames: np.ndarray, boxes: np.ndarray, at: np.ndarray) -> 
     return found
 
 
+def smooth_boxes(boxes: np.ndarray, window: int) -> np.ndarray:
+    """``boxes`` (n, 4) of consecutive frames, each the mean of up to ``window`` (odd) around it, as float32.
+
+    Towards both ends the window shrinks and stays symmetric, so a box that moves evenly stays where it is.
+    """
+    n = len(boxes)
+    index = np.arange(n)
+    half = np.minimum(min(window // 2, n), np.minimum(index, n - 1 - index))
+    sums = np.concatenate([np.zeros((1, 4)), np.cumsum(boxes, axis=0, dtype=np.float64)])
+    mean = (sums[index + half + 1] - sums[index - half]) / (2 * half + 1)[:, None]
+    return mean.astype(np.float32)
+
+
 def tube_iou(a: Tube, b: Tube) -> float:
     """Spatio-temporal overlap in [0, 1]: temporal IoU times the mean box IoU over the shared frames.
 

@@ -52,17 +52,23 @@ class LinkConfig:
     """A path needs a box in every frame of the video. Saha: yes."""
     inclusive_pixels: bool = False
     """Count one pixel more on each side in overlaps, as code for integer corners does. Saha: yes."""
-    class_agnostic: bool = False
-    """Link once, by objectness, and give each path every class afterwards (``build_tubes``); the other
-    reading of the LGD paper, section 5.6."""
+    class_agnostic: bool = True
+    """Link once, by objectness, and give each path every class afterwards (``build_tubes``), which finds more than
+    linking each class by itself, as Saha does (docs/decisions/006-linking.md). Section 5.6 of the LGD paper can be
+    read both ways."""
+    smooth: int = 9
+    """``build_tubes`` makes boxes of a path the mean over this many frames around each, fewer towards its ends, which
+    takes the jitter out of them; odd, 1 leaves them. Saha: none."""
 
     def __post_init__(self) -> None:
         for name in ("nms_iou", "min_overlap", "min_coverage"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share and must lie in 0..1, got {getattr(self, name)}")
-        for name, least in (("top_boxes", 1), ("max_gap", 0), ("max_paths", 1), ("min_boxes", 1)):
+        for name, least in (("top_boxes", 1), ("max_gap", 0), ("max_paths", 1), ("min_boxes", 1), ("smooth", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        if self.smooth % 2 == 0:
+            raise ValueError(f"smooth counts the frame in the middle too and must be odd, got {self.smooth}")
         if self.overlap_weight < 0 or self.score_threshold < 0:
             raise ValueError("overlap_weight and score_threshold must be 0 or more")
         if self.whole_video and self.max_gap:
@@ -80,6 +86,8 @@ PAPER = LinkConfig(
     min_boxes=1,
     whole_video=True,
     inclusive_pixels=True,
+    class_agnostic=False,
+    smooth=1,
 )
 """Saha et al. as published: for short clips in which every frame has a box; other clips give no tubes."""
 

@@ -49,9 +49,38 @@ def test_a_change_of_action_gives_one_tube_for_each():
 def test_without_trimming_a_tube_keeps_its_whole_length():
     video = scored([[(t, RUNS)] for t in range(20)] + [[(t, JUMPS)] for t in range(20, 50)])
     tubes = build_tubes(video, LinkConfig(), None)
+    # the actor is one path, and has the score of both classes over all of it
+    assert described(tubes) == [(0, "jump", 0, 50), (1, "run", 0, 50)]
+    assert tubes[1].score == pytest.approx((20 * 0.8 + 30 * 0.1) / 50)
+
+
+def test_linked_class_by_class_a_tube_ends_where_its_class_does():
+    video = scored([[(t, RUNS)] for t in range(20)] + [[(t, JUMPS)] for t in range(20, 50)])
+    tubes = build_tubes(video, LinkConfig(class_agnostic=False), None)
     # running is scored 0.1 during the jump, which is still above the threshold of linking
     assert described(tubes) == [(0, "jump", 20, 50), (1, "run", 0, 50)]
     assert tubes[1].score == pytest.approx((20 * 0.8 + 30 * 0.1) / 50)
+
+
+def test_boxes_of_a_path_are_smoothed_after_their_scores_were_looked_up():
+    steps = [0, 3, 0, 3, 0, 3, 0, 3, 0, 3]  # jitter of 3 pixels
+    video = scored([[(step, RUNS)] for step in steps])
+    (rough,) = [t for t in build_tubes(video, LinkConfig(smooth=1), None) if t.label == "run"]
+    (smooth,) = [t for t in build_tubes(video, LinkConfig(smooth=3), None) if t.label == "run"]
+    assert (rough.boxes[:, 0] - rough.boxes[0, 0]).tolist() == steps
+    # the first and the last box stand alone, the others are the mean of three
+    assert smooth.boxes[:, 0] - rough.boxes[0, 0] == pytest.approx([0, 1, 2, 1, 2, 1, 2, 1, 2, 3])
+    assert smooth.scores.tolist() == rough.scores.tolist()
+
+
+def test_in_a_whole_clip_the_tube_that_is_there_most_of_the_time_has_all_of_it():
+    frames = [[] for _ in range(4)] + [[(t, RUNS)] for t in range(14)] + [[] for _ in range(2)]
+    video = scored(frames)
+    (tube,) = [t for t in build_tubes(video, LinkConfig(), None, whole_clip=True) if t.label == "run"]
+    assert (tube.first_frame, tube.end_frame) == (0, 20)
+    assert tube.score == pytest.approx(0.8 * 14 / 20)
+    trimmed = [described(build_tubes(video, LinkConfig(), whole_clip=whole)) for whole in (False, True)]
+    assert trimmed[0] == trimmed[1]  # of no account where tubes are trimmed
 
 
 def test_an_empty_video_has_no_tubes():

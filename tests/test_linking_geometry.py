@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linking.geometry import box_areas, box_iou, interpolate_boxes, nms, paired_box_iou, tube_iou
+from linking.geometry import box_areas, box_iou, interpolate_boxes, nms, paired_box_iou, smooth_boxes, tube_iou
 from linking.records import Tube
 
 
@@ -127,3 +127,17 @@ class TestInterpolation:
 def test_tube_iou(a, b, expected):
     assert tube_iou(a, b) == pytest.approx(expected)
     assert tube_iou(b, a) == pytest.approx(expected)
+
+
+def test_smoothing_takes_the_mean_of_a_window_that_shrinks_towards_the_ends():
+    boxes = np.float32([0, 9, 0, 0, 9, 0])[:, None] * np.ones(4, np.float32)
+    assert smooth_boxes(boxes, 3)[:, 2].tolist() == [0, 3, 3, 3, 3, 0]
+    assert smooth_boxes(boxes, 5)[:, 0].tolist() == pytest.approx([0, 3, 18 / 5, 18 / 5, 3, 0])
+    assert smooth_boxes(boxes, 1).tolist() == boxes.tolist()
+    assert smooth_boxes(boxes[:1], 99).tolist() == boxes[:1].tolist()
+    assert smooth_boxes(boxes[:0], 9).shape == (0, 4)
+
+
+def test_smoothing_leaves_even_motion_alone():
+    boxes = np.arange(40, dtype=np.float32)[:, None] * np.float32([1, 2, 3, -4])
+    assert smooth_boxes(boxes, 9) == pytest.approx(boxes)

@@ -17,7 +17,7 @@ def tube_with(scores, first=10, label="run", number=3):
 
 def plain(**changes):
     """The published worth of labels, s and 1 - s, and no minimum length."""
-    return TrimConfig(**{"relative": False, "min_frames": 1, "alpha": 0.0, **changes})
+    return TrimConfig(**{"threshold": 0.5, "relative": False, "min_frames": 1, "alpha": 0.0, **changes})
 
 
 def spans(runs):
@@ -116,7 +116,7 @@ def test_a_relative_threshold_follows_the_level_of_the_tube():
 def test_scaling_scores_does_not_change_a_relative_trimming():
     rng = np.random.default_rng(1)
     scores = np.concatenate([rng.uniform(0.5, 1, 20), rng.uniform(0.01, 0.3, 20), rng.uniform(0.5, 1, 20)])
-    config = TrimConfig(alpha=1.0, min_frames=1)
+    config = TrimConfig(alpha=1.0, threshold=0.5, min_frames=1)
     whole = spans(trim_tube(tube_with(scores), config))
     assert whole == [(10, 30), (50, 70)]
     assert spans(trim_tube(tube_with(scores * 0.125), config)) == whole

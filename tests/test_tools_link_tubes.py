@@ -159,7 +159,8 @@ def test_a_second_stream_is_matched_by_video_name_and_fused(folder, flow, tmp_pa
     report = json.loads((tmp_path / "t.settings.json").read_text())
     assert (report["settings"]["fusion"]["method"], report["settings"]["fusion"]["weight"]) == ("boost", 0.5)
     assert [Path(entry["file"]).name for entry in report["fused_with"]] == ["x.npz", "y.npz"]
-    assert scores("--set", "fusion.method=union") == pytest.approx([0.8, 0.6])
+    by_class = ("--set", "link.class_agnostic=false")
+    assert scores("--set", "fusion.method=union", *by_class) == pytest.approx([0.8, 0.6])
 
 
 def test_a_second_stream_that_does_not_fit(folder, flow, tmp_path, refused):
@@ -211,7 +212,7 @@ def test_fitted_trimming_is_a_file_of_settings_for_linking_and_detection(trainin
     output = capsys.readouterr().out
     assert "mean AP in percent: 50.0 with the default, 100.0 on held-out videos" in output
     assert [line.split() for line in output.splitlines() if line.startswith("jump")] == [
-        ["jump", "0", "-", "-", "-", "3", "0.5", "default:", "no", "ground", "truth"]
+        ["jump", "0", "-", "-", "-", "3", "0.35", "default:", "no", "ground", "truth"]
     ]
     settings = read_settings(trim)
     assert settings.keys() == {"trim"}

@@ -68,7 +68,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--labels", help="only these classes, with commas between them")
     parser.add_argument("--score-threshold", type=float, help="lowest score of a tube that is kept (default 0.1)")
-    parser.add_argument("--no-trim", action="store_true", help="do not cut tubes in time")
+    parser.add_argument(
+        "--no-trim", action="store_true", help="the videos hold nothing but the action, like J-HMDB: tubes last as long"
+    )
     parser.add_argument(
         "--linker", choices=("offline", "online"), help="link with the whole video in view (default), or as it comes"
     )
@@ -247,7 +249,7 @@ def _settings(args: argparse.Namespace, settings: dict[str, Any], from_table: bo
     if args.score_threshold is not None:
         settings.setdefault("select", {})["min_score"] = args.score_threshold
     if args.no_trim:
-        settings["trimmed"] = False
+        settings |= {"trimmed": False, "whole_clip": True}
     if args.linker:
         settings["linker"] = args.linker
     if args.max_reconnects is not None:

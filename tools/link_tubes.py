@@ -42,7 +42,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--preset", default="default", help="default, online, paper or singh; see above")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
-    parser.add_argument("--no-trim", action="store_true", help="tubes keep their whole length")
+    parser.add_argument(
+        "--no-trim", action="store_true", help="the videos hold nothing but the action, like J-HMDB: tubes last as long"
+    )
     parser.add_argument("--alpha", type=float, help="penalty for a change of label in trimming")
     parser.add_argument("--max-gap", type=int, metavar="N", help="most frames without a box inside a tube")
     parser.add_argument("--score-threshold", type=float, metavar="S", help="lowest score of a tube that is kept")
@@ -302,7 +304,7 @@ def resolved_config(args: argparse.Namespace) -> tuple[Any, Any]:
         group: {name: value for name, value in options.items() if value is not None} for group, options in named.items()
     }
     if args.no_trim:
-        changes["trimmed"] = False
+        changes |= {"trimmed": False, "whole_clip": True}
     return with_settings(config, changes), fusion
 
 
