@@ -1,7 +1,8 @@
-"""Boxes that may hold an actor, for the frames of a video: one small interface, two sources.
+"""Boxes that may hold an actor, for the frames of a video: one small interface, several sources.
 
-A detector (:class:`DetectorProposer`: the Faster R-CNN family of detection/detectors.py) or a tube table of boxes that
-were made elsewhere (:class:`TableProposer`). :func:`open_proposer` chooses by one word. Whatever the source:
+A detector (:class:`DetectorProposer`: the Faster R-CNN family of detection/detectors.py), detectron2 where it is
+installed (detection/detectron2_backend.py), or a tube table of boxes that were made elsewhere
+(:class:`TableProposer`). :func:`open_proposer` chooses by one word. Whatever the source:
 
 - one :class:`~linking.records.Detections` for each frame, in the order of the frames, also where nothing is found;
 - boxes in pixels of the frame as it was given, inside the picture, best first, at most ``max_boxes``;
@@ -190,8 +191,9 @@ def open_proposer(
 
     Args:
         source: "bundled" (the small detector that comes with the program), a ``.safetensors`` file written by
-            train_proposals.py, "torchvision:NAME" (a detector with COCO weights, see COCO_DETECTORS), or a tube
-            table (``.csv``, ``.parquet``, ``.json``).
+            train_proposals.py or convert_detectron2.py, "torchvision:NAME" (a detector with COCO weights, see
+            COCO_DETECTORS), "detectron2:CONFIG[:WEIGHTS]" (detection/detectron2_backend.py), or a tube table
+            (``.csv``, ``.parquet``, ``.json``).
         video_name: as the table names it, or the file's name; needed for a table only.
 
     Raises ProposalError, ModelFileError or TableError: one line with the cause and what to do.
@@ -207,6 +209,10 @@ def open_proposer(
             std=coco.std,
             device=device,
         )
+    if word.startswith("detectron2:"):
+        from detection.detectron2_backend import Detectron2Proposer
+
+        return Detectron2Proposer(word.removeprefix("detectron2:"), config, device=device)
     if word == "bundled" or word.endswith(".safetensors"):
         path = BUNDLED if word == "bundled" else Path(word)
         return _proposer_of(load_detector(path), path, config, device)
@@ -216,7 +222,8 @@ def open_proposer(
         return TableProposer(word, video_name, config)
     known = ", ".join(f"torchvision:{name}" for name in COCO_DETECTORS)
     raise ProposalError(
-        f"{word}: unknown source of boxes: bundled, a .safetensors file, a tube table (.csv, .parquet, .json), {known}"
+        f"{word[:60]}: unknown source of boxes: bundled, a .safetensors file, a tube table "
+        f"(.csv, .parquet, .json), detectron2:CONFIG, {known}"
     )
 
 
