@@ -10,7 +10,7 @@ from linking.tables import table_from_annotations, write_tubes
 from video.annotations import read_annotations
 from video.cvat_writing import write_cvat
 from video.datasets import DatasetError, fold, open_dataset
-from video.video_files import find_videos, video_files
+from video.video_folder import find_videos, video_files
 
 NAMES = ("day1_part1", "day1_part2", "day2_part1", "day3_part1")
 

@@ -180,8 +180,9 @@ def names_by_part(description: Description, known: Sequence[str]) -> dict[str, t
         chosen[part] = tuple(dict.fromkeys(name for entry in entries for name in _meant(entry, known, where)))
     for part, other in (PARTS, PARTS[::-1]):
         if part not in chosen:
-            chosen[part] = tuple(name for name in known if name not in set(chosen[other]))
-    return chosen
+            taken = set(chosen[other])
+            chosen[part] = tuple(name for name in known if name not in taken)
+    return {part: chosen[part] for part in PARTS}
 
 
 def read_names(path: Path) -> list[str]:

@@ -34,7 +34,7 @@ from video.folds import held_out
 from video.jhmdb import is_jhmdb, parse_jhmdb
 from video.pickles import load_pickle
 from video.ucf24 import is_ucf24, parse_ucf24, read_test_list
-from video.video_files import find_video, find_videos
+from video.video_folder import find_video, find_videos
 
 __all__ = [
     "VIDEO_FOLDERS",
@@ -43,6 +43,7 @@ __all__ = [
     "DatasetError",
     "LabelledVideo",
     "Part",
+    "describe",
     "find_video",
     "fold",
     "open_dataset",
@@ -53,6 +54,7 @@ Part = Literal["train", "test", "all"]
 
 VIDEO_FOLDERS = ("videos", "ReCompress_Videos", "rgb-images", "Frames", "Rename_Images")
 """Where the distributions of J-HMDB and UCF101-24 put videos or images; the first that exists is used."""
+_UCF24_LISTS = ("testlist01.txt", "splitfiles/testlist01.txt")
 
 
 @dataclass(frozen=True)
@@ -100,21 +102,53 @@ def open_dataset(path: str | os.PathLike[str], *, split: int = 1, part: Part = "
         found = describe_folder(path)
         assert found is not None, "a table in the folder is annotation"
         return _open_described(found, split, part)
-    usual = ("JHMDB-GT.pkl", "pyannot.pkl", "pyannot_with_class_names.pkl")
-    for pickle in sorted(path.glob("*.pkl"), key=lambda file: (file.name not in usual, file.name)):
-        data = load_pickle(pickle)
-        if is_jhmdb(data):
-            return _open_jhmdb(path, data, pickle, split, part)
-        if is_ucf24(data):
-            return _open_ucf24(path, data, pickle, split, part)
+    if (known := _known_pickle(path)) is not None:
+        pickle, data = known
+        return (_open_jhmdb if is_jhmdb(data) else _open_ucf24)(path, data, pickle, split, part)
     found = describe_folder(path)
-    if found is not None:
-        return _open_described(found, split, part)
+    if found is None:
+        raise _no_dataset(path)
+    return _open_described(found, split, part)
+
+
+def _known_pickle(folder: Path) -> tuple[Path, Any] | None:
+    """The annotation of J-HMDB or UCF101-24 in a folder, and what is in it."""
+    usual = ("JHMDB-GT.pkl", "pyannot.pkl", "pyannot_with_class_names.pkl")
+    for pickle in sorted(folder.glob("*.pkl"), key=lambda file: (file.name not in usual, file.name)):
+        data = load_pickle(pickle)
+        if is_jhmdb(data) or is_ucf24(data):
+            return pickle, data
+    return None
+
+
+def _no_dataset(path: Path) -> DatasetError:
     others = ", ".join(sorted(file.name for file in path.glob("*.toml"))[:3])
-    raise DatasetError(
+    return DatasetError(
         f"{path}: no dataset: expected JHMDB-GT.pkl, a UCF101-24 pickle, tubes.csv, an export of CVAT or dataset.toml "
         + (f"in it; give {others} by its name, if that describes it" if others else "in it")
     )
+
+
+def describe(path: str | os.PathLike[str]) -> Description:
+    """Where the annotation and the videos of any dataset lie that open_dataset opens; DatasetError where there is none.
+
+    Of a folder of J-HMDB or UCF101-24 it is what a .toml about it would say.
+    """
+    path = Path(path)
+    described = find_description(path)
+    if described is not None:
+        return read_description(described)
+    if not path.is_dir():
+        raise DatasetError(f"{path}: no such dataset folder, and no .toml that describes one")
+    if not any((path / name).is_file() for name in TABLE_NAMES) and (found := _known_pickle(path)) is not None:
+        pickle, data = found
+        lists = [name for name in _UCF24_LISTS if (path / name).is_file()]
+        parts: dict[str, Path | tuple[str, ...]] = {"test": path / lists[0]} if is_ucf24(data) and lists else {}
+        return Description(path, path, path.resolve().name, _video_folder(path), (pickle,), parts=parts)
+    description = describe_folder(path)
+    if description is None:
+        raise _no_dataset(path)
+    return description
 
 
 def resized_annotation(annotation: VideoAnnotation, width: int, height: int) -> VideoAnnotation:
@@ -159,7 +193,7 @@ def _open_ucf24(folder: Path, data: Any, pickle: Path, split: int, part: Part) -
 
 
 def _ucf24_test_names(folder: Path, train: Sequence[str] | None, names: list[str]) -> set[str]:
-    lists = [folder / "testlist01.txt", folder / "splitfiles" / "testlist01.txt"]
+    lists = [folder / name for name in _UCF24_LISTS]
     for path in lists:
         if path.is_file():
             return set(read_test_list(path))
