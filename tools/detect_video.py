@@ -63,8 +63,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--proposals",
         default="bundled",
         metavar="SOURCE",
-        help="where boxes come from: 'bundled' (default), a proposals .safetensors file, torchvision:NAME, or a tube "
-        "table (.csv, .parquet, .json); tubes of a table keep their frames and boxes and are only labelled",
+        help="where boxes come from: 'bundled' (default), a proposals .safetensors file, torchvision:NAME, "
+        "detectron2:CONFIG[:WEIGHTS], or a tube table (.csv, .parquet, .json); tubes of a table keep their frames and "
+        "boxes and are only labelled (docs/backends.md)",
     )
     parser.add_argument("--labels", help="only these classes, with commas between them")
     parser.add_argument("--score-threshold", type=float, help="lowest score of a tube that is kept (default 0.1)")
