@@ -76,6 +76,23 @@ def test_training_leaves_a_classifier_that_loads_with_its_history(run: Call, tmp
     assert scores.about["model"]
 
 
+def test_videos_of_kinetics_that_are_gone_are_told_and_counted(run: Call, data: Path, tmp_path: Path) -> None:
+    kinetics = tmp_path / "kinetics"
+    rows = ["label,youtube_id,time_start,time_end,split", "right,gone,3,13,train"]
+    for number, video in enumerate(sorted((data / "videos").glob("*.mp4"))):
+        kinetics.mkdir(exist_ok=True)
+        (kinetics / f"id{number}_000003_000013.mp4").symlink_to(video)
+        rows.append(f"{'right' if number % 2 else 'down'},id{number},3,13,train")
+    (kinetics / "train.csv").write_text("\n".join(rows))
+    code, _, err = run("--epochs=1", "--dataset", str(kinetics))
+    assert code == 0, err
+    listed = len(rows) - 1
+    assert f"warning: {kinetics}: 1 of {listed} listed videos are not there and are left out, for example" in err
+    assert "UserWarning" not in err
+    history = provenance(tmp_path / "run")
+    assert (history["videos"], history["missing"]) == ([listed - 1], [1])
+
+
 def test_two_stages_by_one_command_and_on_after_a_stop(run: Call, tmp_path: Path) -> None:
     words = ["--epochs=2", "--long", "--set=second.clip.frames=12", "--set=second.train.batch=4"]
     code, out, err = run(*words, "--max-minutes=0")
