@@ -43,7 +43,7 @@ from recognition.inject import RESNET_POINTS, S3D_POINTS, widths_of
 from recognition.lgd_block import check_choice, check_counts
 from recognition.model_files import load_state_strictly_
 from recognition.preprocessing import Preprocessing
-from recognition.weights_location import Fetch, published_state
+from recognition.weights_location import ASKED_FOR, Fetch, published_state
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ class _MViTBody(nn.Module):
         return torch.cat([encoding.class_pos[None], patches])
 
 
-def load_kinetics_(net: VideoNet, weights: str | os.PathLike[str] | WeightsEnum, fetch: Fetch | None = None) -> None:
+def load_kinetics_(net: VideoNet, weights: str | os.PathLike[str] | WeightsEnum, fetch: Fetch = ASKED_FOR) -> None:
     """Copy Kinetics weights into the body of ``net``; LGD blocks stay as they are.
 
     ``weights`` is "kinetics" for those that torchvision publishes (``fetch`` says whether they may be fetched; to name
@@ -271,7 +271,7 @@ def load_kinetics_(net: VideoNet, weights: str | os.PathLike[str] | WeightsEnum,
     if weights == "kinetics":
         weights = get_model_weights(network).DEFAULT
     if isinstance(weights, WeightsEnum):
-        state: Mapping[str, Tensor] = published_state(weights, fetch or Fetch(download=True))
+        state: Mapping[str, Tensor] = published_state(weights, fetch)
     else:
         state = read_state_dict(Path(weights))
     load_body_(net, state, str(weights))

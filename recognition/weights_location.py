@@ -58,6 +58,12 @@ class Fetch:
         )
 
 
+CACHE_ONLY = Fetch()
+"""Nothing is fetched."""
+ASKED_FOR = Fetch(download=True)
+"""For callers that name what they want."""
+
+
 @dataclass(frozen=True)
 class Weights:
     """A file of weights that lies on this machine."""
@@ -78,7 +84,7 @@ def fetch_of(args: argparse.Namespace) -> Fetch:
     return Fetch(download=args.download, offline=args.offline)
 
 
-def locate_weights(word: str | os.PathLike[str], fetch: Fetch = Fetch()) -> Weights:
+def locate_weights(word: str | os.PathLike[str], fetch: Fetch = CACHE_ONLY) -> Weights:
     """The file that a word of the command line names, fetched if need be.
 
     A fetched file is checked against its checksum each time it is used. Raises DownloadError, one line, for a word
@@ -119,7 +125,7 @@ def published_file(weights: WeightsEnum, fetch: Fetch) -> Path:
     return path
 
 
-def published_state(weights: WeightsEnum, fetch: Fetch = Fetch(download=True)) -> dict[str, Tensor]:
+def published_state(weights: WeightsEnum, fetch: Fetch = ASKED_FOR) -> dict[str, Tensor]:
     """The tensors of weights that torchvision publishes, read without running code from the file.
 
     Whoever calls this without ``fetch`` has named the weights, which is as good as asking for them. Raises
