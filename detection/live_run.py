@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from detection.detect import DetectConfig
 from detection.inputs import Input
@@ -55,6 +56,7 @@ def run_live(
     proposals: str,
     output: Path,
     labels: Sequence[str] | None = None,
+    picked: Mapping[str, Any] | None = None,
 ) -> int:
     """Watch ``item`` until it ends or a signal comes, leave finished files in ``output``; the exit code.
 
@@ -107,7 +109,7 @@ def run_live(
         )
     size = (outcome.decoded, reader.full_width, reader.full_height, float(outcome.facts["source_fps"]))
     done = DoneVideo(item, [], *size, outcome.timings, [])
-    record = run_record([done], {}, scorers=scorers, proposals=proposals, config=config)
+    record = run_record([done], {}, scorers=scorers, proposals=proposals, config=config, picked=picked)
     (video,) = record["videos"]
     del video["tubes"]  # there may be any number; the table has them
     ended_by = stop.reason or ("lost" if outcome.failure else "end of the source")

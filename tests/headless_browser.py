@@ -97,6 +97,19 @@ class Browser:
         self, page: Path, *, width: int = 1000, height: int = 800, dark: bool = False, script: bool = True
     ) -> None:
         """Load a file and wait until it is there."""
+        self._prepare(width, height, dark, script)
+        self.call("Page.navigate", url=page.absolute().as_uri())
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._message())
+
+    def visit(self, address: str, *, width: int = 1000, height: int = 800, dark: bool = False) -> None:
+        """Load an address until its text is there; a page with a picture that never ends is never there as a whole."""
+        self._prepare(width, height, dark, script=True)
+        self.call("Page.navigate", url=address)
+        while not any(event.get("method") == "Page.domContentEventFired" for event in self.events):
+            self.events.append(self._message())
+
+    def _prepare(self, width: int, height: int, dark: bool, script: bool) -> None:
         theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[theme])
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
@@ -104,9 +117,6 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
         )
         self.events.clear()
-        self.call("Page.navigate", url=page.absolute().as_uri())
-        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
-            self.events.append(self._message())
 
     def value(self, expression: str) -> Any:
         """Of a JavaScript expression in the page; promises are waited for."""
