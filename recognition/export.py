@@ -52,6 +52,17 @@ class ClassifierOnPixels(nn.Module):
         return torch.softmax(self.network(self.normalise(clips))[0], dim=1)
 
 
+class PoolingOnFeatures(nn.Module):
+    """Features of a video's clips (B, clips, D), streams one behind the other -> probabilities (B, classes)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.softmax(self.network(features)[0], dim=1)
+
+
 class Normalise(nn.Module):
     """``normalise_clips`` as a part of a network: (B, T, H, W, C) uint8 -> (B, C, T, H, W) float."""
 

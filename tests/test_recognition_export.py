@@ -18,11 +18,20 @@ from recognition.classifier_files import save_classifier
 from recognition.classifier_start import build_classifier
 from recognition.classify import ClassifyConfig, clip_scores
 from recognition.clip_sampling import ClipInput
-from recognition.export import PACKAGES, ClassifierOnPixels, Example, ExportError, Normalise, export_onnx
+from recognition.export import (
+    PACKAGES,
+    ClassifierOnPixels,
+    Example,
+    ExportError,
+    Normalise,
+    PoolingOnFeatures,
+    export_onnx,
+)
 from recognition.lgd3d import lgd3d_small
 from recognition.lgd_classifier import LGDClassifierConfig
 from recognition.model_files import ModelFile, save_model
 from recognition.preprocessing import Preprocessing, normalise_clips
+from recognition.temporal_pooling import TemporalPooling, TemporalPoolingConfig, save_pooling
 
 TOOL = Path(__file__).parents[1] / "tools" / "export_model.py"
 SMALL = lgd3d_small(depths=(1, 1, 1, 1), widths=(16, 16, 16, 32), stem_width=8)
@@ -63,6 +72,13 @@ def test_the_scorer_takes_pixels_and_boxes() -> None:
         found = ScorerOnPixels(scorer)(random_clips(1), regions)
         logits, _ = network(normalise_clips(random_clips(1), Preprocessing()), [regions])
     torch.testing.assert_close(found, network.class_probabilities(logits))
+
+
+def test_a_pooling_takes_features() -> None:
+    network = TemporalPooling(TemporalPoolingConfig(3, (6, 4), width=8)).eval()
+    features = torch.randn(2, 20, 10, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(PoolingOnFeatures(network)(features), network(features)[0].softmax(dim=1))
 
 
 def test_without_its_packages_one_line_says_what_to_install(
@@ -125,6 +141,25 @@ def test_a_scorer_becomes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[s
     main = runpy.run_path(str(TOOL))["main"]
     assert main([str(path), "--output", str(tmp_path / "x.onnx")]) == 0, capsys.readouterr().err
     assert (tmp_path / "x.onnx").stat().st_size > 10_000
+
+
+@needs_onnx
+def test_a_pooling_becomes_a_file_for_any_number_of_videos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import onnx
+
+    network = TemporalPooling(TemporalPoolingConfig(3, (6, 4), clips=5, width=8))
+    path = tmp_path / "pooling.safetensors"
+    streams = [{"model": "rgb"}, {"model": "sound"}]
+    save_pooling(path, network, ("a", "b", "c"), streams={"streams": streams}, provenance={})
+    main = runpy.run_path(str(TOOL))["main"]
+    assert main([str(path), "--output", str(tmp_path / "x.onnx")]) == 0, capsys.readouterr().err
+    assert "features  (2, 5, 10) float32" in capsys.readouterr().out
+    model = onnx.load(str(tmp_path / "x.onnx"))
+    about = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    assert (about["class_names"], about["streams"]) == (["a", "b", "c"], streams)
+    assert [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim] == [0, 5, 10]
+    assert main([str(path), "--output", str(tmp_path / "y.onnx"), "--size", "32x48"]) == 2
+    assert "pools features; --size and --frames are for what takes pictures" in capsys.readouterr().err
 
 
 class Moody(nn.Module):

@@ -126,22 +126,8 @@ def test_a_zero_start_comes_alive_unless_both_factors_are_zero(both, expected):
         for matrix in spread:
             nn.init.zeros_(matrix.inner.weight)
     optimiser = torch.optim.SGD([*net.parameters(), *head.parameters()], lr=0.05)
-    for _ in range(3):
+    for _ in range(6):
         loss, _ = losses(net, head)
         stuck = without_gradient(net, head, loss)
         optimiser.step()
     assert len([name for name in stuck if "global_to_local" in name]) == 2 * expected
-
-
-def test_a_tiny_net_learns_eight_clips_by_heart():
-    net, head = net_and_head()
-    generator = torch.Generator().manual_seed(5)
-    clips, labels = torch.randn(8, 3, 4, 32, 32, generator=generator), torch.arange(8) % 3
-    optimiser = torch.optim.SGD([*net.parameters(), *head.parameters()], lr=0.01, momentum=0.9)
-    for _ in range(30):
-        optimiser.zero_grad()
-        local, global_ = head(*net(clips))
-        two_path_loss(local, global_, labels).backward()
-        optimiser.step()
-    assert local.argmax(1).tolist() == labels.tolist()
-    assert global_.argmax(1).tolist() == labels.tolist()

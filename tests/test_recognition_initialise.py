@@ -55,9 +55,10 @@ def net(weights):
     return net.eval()
 
 
-def last_map(images, x):
-    """(B, 2048, H/16, W/16) of torchvision's network without its max pooling."""
+def last_map(images, x, pool=None):
+    """(B, 2048, H/16, W/16) of torchvision's network without its max pooling; H/32, W/32 with it."""
     x = images.relu(images.bn1(images.conv1(x)))
+    x = x if pool is None else pool(x)
     for layer in (images.layer1, images.layer2, images.layer3, images.layer4):
         x = layer(x)
     return x
@@ -130,17 +131,43 @@ def test_a_static_clip_gives_the_image_networks_map_at_every_step(net, images):
     with torch.inference_mode():
         local, _ = net(picture[:, :, None].expand(-1, -1, 16, -1, -1))
         expected = last_map(images, picture)
+        with_max_pool = last_map(images, picture, images.maxpool)
     assert local.shape == (2, 2048, 4, 3, 4)
+    assert with_max_pool.shape == (2, 2048, 2, 2)
     for step in range(4):
         assert relative(local[:, :, step], expected) < 2e-5
 
 
-def test_a_static_clip_does_so_with_batch_statistics_as_well(net, images):
+def test_resnet50_itself_is_in_lgd3d(tmp_path):
+    torch.manual_seed(0)
+    images = torchvision.models.resnet50(num_classes=2).eval()
+    torch.save(images.state_dict(), tmp_path / "resnet50.pth")
+    net = LGD3D(lgd3d_resnet50()).eval()
+    load_imagenet_(net, tmp_path / "resnet50.pth")
+    picture = torch.randn(1, 3, 32, 32)
+    with torch.inference_mode():
+        local, _ = net(picture[:, :, None].expand(-1, -1, 16, -1, -1))
+        expected = last_map(images, picture)
+    for step in range(4):
+        assert relative(local[:, :, step], expected) < 2e-5
+
+
+@pytest.mark.parametrize("norm_before_time", [False, True], ids=["ours", "a norm before the temporal kernel"])
+def test_a_static_clip_does_so_with_batch_statistics_as_well(norm_before_time, net, images):
+    """The other order is that of P3D's published network: its second norm re-normalises what the first put out."""
+    if norm_before_time:
+        for stage in (net.res2, net.res3, net.res4, net.res5):
+            unit = stage[0].unit
+            unit.conv2 = nn.Sequential(unit.conv2, unit.bn2, nn.ReLU())
+            unit.bn2 = nn.BatchNorm2d(unit.bn2.num_features)
     picture = torch.randn(4, 3, 64, 64)
+    clip = picture[:, :, None].expand(-1, -1, 4, -1, -1)
     with torch.no_grad():
-        local, _ = net.train()(picture[:, :, None].expand(-1, -1, 4, -1, -1))
+        assert relative(net.eval()(clip)[0][:, :, 0], last_map(images, picture)) < 2e-4
+        local, _ = net.train()(clip)
         expected = last_map(copy.deepcopy(images).train(), picture)
-    assert relative(local[:, :, 0], expected) < 5e-4
+    difference = relative(local[:, :, 0], expected)
+    assert difference > 0.01 if norm_before_time else difference < 5e-4
 
 
 def test_time_reversal_is_unseen_at_the_start_and_seen_once_time_is_learned(net):

@@ -37,7 +37,7 @@ def test_features_are_the_mean_sketch_of_the_positions_and_the_sketch_of_the_vec
         assert torch.equal(net(local, global_), net.classifier(features))
 
 
-@pytest.mark.parametrize(("size", "limit"), [(512, 3 * 0.114), (8192, 3 * 0.027)])
+@pytest.mark.parametrize(("size", "limit"), [(512, 3 * 0.114), (8192, 3 * 0.027), (16384, 3 * 0.019)])
 def test_inner_products_of_local_halves_are_the_mean_kernel_over_all_pairs_of_positions(size, limit):
     """Eq. 4 and 5; the limits are three standard deviations as measured on a prototype."""
     torch.manual_seed(0)
@@ -57,6 +57,15 @@ def test_order_and_number_of_positions_do_not_matter(form):
         features = net.features(local, global_)
         assert relative(net.features(shuffled.unflatten(2, (2, 3, 3)), global_), features) < 1e-12
         assert relative(net.features(torch.cat([local, local], dim=2), global_), features) < 1e-12
+
+
+def test_a_sum_over_positions_would_depend_on_their_number():
+    net, (local, global_) = head(), maps()
+    twice = torch.cat([local, local], dim=2)
+    with torch.no_grad():
+        sums = [net.sketch(m.flatten(2).transpose(1, 2)).sum(dim=1) for m in (local, twice)]
+        assert relative(sums[0] / 18, net.features(local, global_)[:, :D]) < 1e-12
+        assert relative(sums[1], sums[0]) > 0.9
 
 
 def test_the_halves_do_not_see_each_other_and_scale_with_the_square():

@@ -14,7 +14,7 @@ from recognition.frame_maps import to_clips, to_frames
 from recognition.heads import LocalHead
 from recognition.initialise import load_imagenet_, xavier_caffe_, zero_diffusion_
 from recognition.lgd2d import LGD2D, LGD2DConfig, lgd2d_resnet101, lgd2d_small, tsn_resnet50
-from recognition.lgd3d import lgd3d_small
+from recognition.lgd3d import LGD3D, LGD3DConfig, lgd3d_small
 from recognition.lgd_block import LGDBlock, TemporalConv
 
 TINY = {"depths": (1, 2, 1, 1), "widths": (16, 24, 32, 48), "stem_width": 8, "rank_divisor": 8}
@@ -203,9 +203,27 @@ def test_the_order_of_the_frames_does_not_matter(kind, order):
     assert relative(turned_global, global_) < 1e-5
 
 
-@pytest.mark.parametrize(("kind", "meets"), [("lgd", True), ("v1", True), ("v2", True), ("none", False)])
-def test_frames_meet_on_the_global_path_only(kind, meets):
+def test_the_order_of_the_frames_matters_to_lgd3d():
+    net, clips = randomise(LGD3D(LGD3DConfig(**TINY))).eval(), triples(frames=8)
+    with torch.no_grad():
+        assert relative(net(clips[:, :, [2, 0, 1, 3, 5, 4, 7, 6]])[1], net(clips)[1]) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("kind", "zero", "meets"),
+    [
+        ("lgd", False, True),
+        ("v1", False, True),
+        ("v2", False, True),
+        ("lgd", True, False),
+        ("v1", True, False),
+        ("none", False, False),
+    ],
+)
+def test_frames_meet_on_the_global_path_only(kind, zero, meets):
     net, clips = tiny_net(block=kind), triples()
+    if zero:
+        zero_diffusion_(net)
     other = clips.clone()
     other[:, :, 2] += 1
     with torch.no_grad():

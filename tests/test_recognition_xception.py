@@ -1,4 +1,4 @@
-"""Xception against the published counts, the published layers written out, and timm where it is there."""
+"""Xception against the published layers written out, and timm where it is there."""
 
 import importlib.util
 import json
@@ -7,9 +7,8 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
-from recognition.model_files import ModelFileError, load_model, load_state_, save_model
+from recognition.model_files import ModelFileError
 from recognition.xception import (
     Xception,
     XceptionConfig,
@@ -59,16 +58,6 @@ def weights_file(weights, tmp_path_factory):
 
 
 # ---- the published network ----
-
-
-def test_the_published_network_has_22_86_million_parameters():
-    assert num_parameters(on_meta(xception())) == 22_855_952
-
-
-def test_its_multiply_adds():
-    with FlopCounterMode(display=False) as counter:
-        on_meta(xception())(torch.empty(1, 3, 299, 299, device="meta"))
-    assert f"{counter.get_total_flops() / 2e9:.2f}" == "8.36"
 
 
 def test_on_sound_it_has_one_channel_and_sees_the_size_of_the_image_network():
@@ -218,42 +207,12 @@ def test_pictures_of_a_batch_do_not_see_each_other():
         torch.testing.assert_close(net(x)[0], torch.cat([net(picture[None])[0] for picture in x]), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["rgb", "audio"])
-def test_eight_examples_are_learned_by_heart(kind):
-    net, x, labels = tiny_net(input=kind), clips(8, 3 if kind == "rgb" else 1, frames=1), torch.arange(8) % 5
-    optimiser = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
-    for _ in range(60):
-        optimiser.zero_grad()
-        (logits,) = net(x)
-        if torch.equal(logits.argmax(dim=1), labels):
-            break
-        F.cross_entropy(logits, labels).backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 10)
-        optimiser.step()
-    assert logits.argmax(dim=1).tolist() == labels.tolist()
-
-
 def test_bfloat16_autocast_stays_close():
     net, x = tiny_net().eval(), pictures()
     with torch.no_grad():
         with torch.autocast("cpu", torch.bfloat16):
             rough = net(x)[0].float()
         assert (rough - net(x)[0]).abs().max() < 0.1 * net(x)[0].abs().max()
-
-
-def test_a_model_file_rebuilds_the_network(tmp_path):
-    net, x = tiny_net(input="audio", side=32), pictures(channels=1)
-    with torch.no_grad():
-        net(x)  # batch norms count and average
-        expected = net.eval()(x)[0]
-    about = {"class_names": list("abcde"), "preprocessing": {}, "provenance": {}}
-    save_model(tmp_path / "net.safetensors", net.state_dict(), kind="test", config=net.config.to_dict(), **about)
-    model = load_model(tmp_path / "net.safetensors", "test")
-    again = Xception(XceptionConfig.from_dict(model.config)).eval()
-    load_state_(again, model)
-    assert again.config == net.config
-    with torch.no_grad():
-        assert torch.equal(again(x)[0], expected)
 
 
 def test_config_survives_json():

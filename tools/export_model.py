@@ -1,14 +1,17 @@
-"""Write a classifier or an action scorer as ONNX, and say how near its results are.
+"""Write a classifier, a pooling of features or an action scorer as ONNX, and say how near its results are.
 
     python tools/export_model.py runs/lgd/classifier.safetensors --output lgd.onnx
     python tools/export_model.py assets/scorer-small.safetensors --output scorer.onnx --size 112x148
+    python tools/export_model.py runs/tcp/pooling.safetensors --output tcp.onnx
 
-Both take pixels; normalisation and softmax are inside. The size of the pictures is fixed, the number of clips or of
-boxes is not.
+Classifiers and scorers take pixels; normalisation and softmax are inside. Fixed are the size of pictures, and of a
+pooling the number of clips of a video; any number of clips (classifier), boxes (scorer) or videos (pooling) works.
 
 classifier  clips (n, T, H, W, C) uint8                                    -> probabilities (n, classes)
 scorer      clips (1, T, H, W, C) uint8, regions (n, 5) float32: frame     -> probabilities (n, classes)
             within the clip, x1 y1 x2 y2 in pixels of the clip
+pooling     features (n, clips, D) float32, all streams of a clip one      -> probabilities (n, classes)
+            behind the other
 Class names and preprocessing are in the metadata of the file, as JSON. Needs the extra "export": onnx, onnxscript,
 onnxruntime.
 
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="model file of train_recognition.py or train_detection.py")
+    parser.add_argument(
+        "model", type=Path, help="model file of train_recognition.py, train_temporal_pooling.py or train_detection.py"
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.onnx")
     parser.add_argument("--size", metavar="HxW", help="of the pictures; default: 4:3 at the model's short side")
     parser.add_argument("--frames", type=int, help="of a clip; default: the model's")
@@ -65,8 +70,10 @@ def run(args: argparse.Namespace) -> None:
         module, example, others, about = classifier(args)
     elif kind == "action-scorer":
         module, example, others, about = scorer(args)
+    elif kind == "temporal_pooling":
+        module, example, others, about = pooling(args)
     else:
-        raise ValueError(f"{args.model}: models of kind {kind!r} are not exported; classifiers and scorers are")
+        raise ValueError(f"{args.model}: models of kind {kind!r} are not exported; classifiers, poolings, scorers are")
     worst = export_onnx(module, args.output, example, others, output="probabilities", about=about)
     for name, tensor in example.tensors.items():
         print(f"{name:<10}{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}")
@@ -108,6 +115,27 @@ def scorer(args: argparse.Namespace) -> tuple[nn.Module, Example, list[Example],
         examples.append(with_boxes(clips, boxes, frames, height, width))
     about = {"class_names": model.class_names, "scorer": config.to_dict(), "sha256": model.file.sha256}
     return ScorerOnPixels(model), examples[0], examples[1:], about
+
+
+def pooling(args: argparse.Namespace) -> tuple[nn.Module, Example, list[Example], dict[str, Any]]:
+    """The module, the features of two videos and of three, and the metadata."""
+    import torch
+
+    from recognition.export import Example, PoolingOnFeatures
+    from recognition.temporal_pooling import load_pooling
+
+    network, file = load_pooling(args.model)
+    config = network.config
+    if args.size or args.frames:
+        raise ValueError(f"{args.model}: pools features; --size and --frames are for what takes pictures")
+    examples = [Example({"features": torch.rand(number, config.clips, config.in_features)}) for number in (2, 3)]
+    about = {
+        "class_names": file.class_names,
+        "pooling": config.to_dict(),
+        "streams": file.preprocessing.get("streams", []),
+        "sha256": file.sha256,
+    }
+    return PoolingOnFeatures(network), examples[0], examples[1:], about
 
 
 def pixels(number: int, frames: int, height: int, width: int, channels: int) -> Example:
