@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
-from torchvision.models import WeightsEnum, get_model, get_model_weights
+from torchvision.models import get_model, get_model_weights
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 
@@ -24,6 +24,7 @@ from detection.detectors import IMAGENET_MEAN, IMAGENET_STD, STRIDE, DetectorCon
 from detection.detectron2_networks import Detectron2Config, build_detectron2_network
 from recognition.model_files import ModelFileError, load_model, load_state_, load_state_strictly_, save_model
 from recognition.preprocessing import Preprocessing
+from recognition.weights_location import CACHE_ONLY, Fetch, published_state
 
 Result = TypeVar("Result")
 
@@ -136,20 +137,22 @@ def batch_maker(trained: TrainedDetector) -> Callable[[Tensor], ImageList]:
     return partial(to_batch, mean=trained.preprocessing.mean, std=trained.preprocessing.std, padding=padding)
 
 
-def coco_detector(name: str, *, proposals: int = 300) -> CocoDetector:
-    """A torchvision detector with the COCO weights that torchvision downloads (and keeps for the next time).
+def coco_detector(name: str, *, proposals: int = 300, fetch: Fetch = CACHE_ONLY) -> CocoDetector:
+    """A torchvision detector with the COCO weights that torchvision publishes, fetched if ``fetch`` allows it.
 
     ``proposals`` is the number the box head judges; 300 instead of torchvision's 1000 saves about half of the
-    time at 240 pixels. Raises ModelFileError, where there is no network, with the place where the file belongs.
+    time at 240 pixels. Raises ModelFileError or DownloadError, one line, where the weights cannot be had.
     """
     if name not in COCO_DETECTORS:
         raise ModelFileError(f"torchvision:{name}: no such detector; there are {', '.join(COCO_DETECTORS)}")
     weights = get_model_weights(name).DEFAULT
-    model = _fetched(
-        name,
-        weights,
-        lambda: get_model(name, weights=weights, progress=False, rpn_post_nms_top_n_test=proposals),
-    )
+    published_state(weights, fetch)  # refuses a file that holds more than tensors, which get_model would run
+    try:
+        # torchvision's own way: its networks with weights differ from those without (batch norms, their epsilon)
+        model = get_model(name, weights=weights, progress=False, rpn_post_nms_top_n_test=proposals)
+    except RuntimeError as error:
+        cause = " ".join(str(error).split())[:100]
+        raise ModelFileError(f"torchvision:{name}: the weights do not fit the network ({cause})") from None
     return CocoDetector(model.eval(), COCO_DETECTORS[name])
 
 
@@ -161,7 +164,7 @@ def load_body_(model: FasterRCNN, body: str, source: str) -> None:
     """
     if source == "imagenet":
         weights = get_model_weights(body).DEFAULT
-        state = _fetched(body, weights, lambda: weights.get_state_dict(progress=False, check_hash=True))
+        state = published_state(weights)
     else:
         try:
             state = torch.load(source, map_location="cpu", weights_only=True)
@@ -174,15 +177,3 @@ def load_body_(model: FasterRCNN, body: str, source: str) -> None:
     if "bn1.num_batches_tracked" not in own:
         fitting = {name: value for name, value in fitting.items() if not name.endswith("num_batches_tracked")}
     load_state_strictly_(model.backbone.body, fitting, source)
-
-
-def _fetched(name: str, weights: WeightsEnum, fetch: Callable[[], Result]) -> Result:
-    """What ``fetch`` downloads; where it cannot, one line that says which file belongs where."""
-    try:
-        return fetch()
-    except (OSError, RuntimeError) as error:  # no network; a file that is not what its hash says
-        cause = " ".join(str(error).split())[:100]
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise ModelFileError(
-            f"torchvision:{name}: cannot fetch the weights ({cause}); put {Path(weights.url).name} into {folder}"
-        ) from None

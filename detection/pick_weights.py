@@ -14,7 +14,8 @@ from recognition.download import without_secrets
 from recognition.weights_location import CACHE_ONLY, Fetch, locate_weights
 
 PRESETS = ("auto", "bundled", "kinetics")
-OWN_TERMS = "Apache-2.0, as this program"
+_OWN_TERMS = "Apache-2.0, as this program"
+_UNKNOWN_TERMS = "terms as its publisher says"
 _TORCHVISION_TERMS = (
     "published by torchvision, which gives its weights no licence of their own: it is for you to see that the terms of "
     "{data} allow your use"
@@ -61,11 +62,6 @@ class Origin:
     terms: str
     knowledge: str | None = None
     """What its scores can mean, where that is not what one would think."""
-
-    def line(self) -> str:
-        """For a person."""
-        file = f" ({self.file})" if self.file and self.file not in self.source else ""
-        return f"{self.part}: {self.source}{file}; {self.terms}" + (f"; {self.knowledge}" if self.knowledge else "")
 
 
 def pick_weights(
@@ -117,17 +113,29 @@ def origins(picked: Picked, scorers: Sequence[LoadedScorer]) -> list[Origin]:
         if word.startswith(PREFIX):
             found.append(Origin("scorer", word, file, _TORCHVISION_TERMS.format(data=_KINETICS), KNOWLEDGE))
         elif Path(word) in BUNDLED_SCORERS.values():
-            found.append(Origin("scorer", "bundled", file, OWN_TERMS))
+            found.append(Origin("scorer", "bundled", file, _OWN_TERMS))
         else:
-            found.append(Origin("scorer", _shown(word), file, "terms as its publisher says"))
+            found.append(Origin("scorer", _shown(word), file, _UNKNOWN_TERMS))
     word = picked.proposals
     if word.startswith(PREFIX):
         found.append(Origin("proposals", word, None, _TORCHVISION_TERMS.format(data=_COCO)))
     elif word == "bundled":
-        found.append(Origin("proposals", word, None, OWN_TERMS))
+        found.append(Origin("proposals", word, None, _OWN_TERMS))
     else:
-        found.append(Origin("proposals", _shown(word), None, "terms as its publisher says"))
+        found.append(Origin("proposals", _shown(word), None, _UNKNOWN_TERMS))
     return found
+
+
+def told(found: Sequence[Origin]) -> list[str]:
+    """Lines for a person, one a source; files of the user's own go without saying."""
+    parts: dict[tuple[str, str, str | None], list[str]] = {}
+    for origin in found:
+        if origin.terms != _UNKNOWN_TERMS or "://" in origin.source:
+            parts.setdefault((origin.source, origin.terms, origin.knowledge), []).append(origin.part)
+    return [
+        f"{' and '.join(dict.fromkeys(names))}: {source}; {terms}" + (f". {knowledge}" if knowledge else "")
+        for (source, terms, knowledge), names in parts.items()
+    ]
 
 
 def picked_record(picked: Picked, found: Sequence[Origin]) -> dict[str, Any]:

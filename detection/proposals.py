@@ -39,6 +39,7 @@ from detection.proposal_batches import (
 )
 from linking.records import Detections
 from linking.tables import detections_from_table, read_tubes
+from recognition.weights_location import CACHE_ONLY, Fetch, locate_weights
 
 BUNDLED = Path(__file__).resolve().parents[1] / "assets" / "proposals-small.safetensors"
 TABLE_SUFFIXES = (".csv", ".parquet", ".json")
@@ -186,6 +187,7 @@ def open_proposer(
     video_name: str | None = None,
     config: ProposalConfig = _DEFAULT,
     device: str = "cpu",
+    fetch: Fetch = CACHE_ONLY,
 ) -> Proposer:
     """The source of boxes that a word of the command line names.
 
@@ -194,13 +196,17 @@ def open_proposer(
             train_proposals.py or convert_detectron2.py, "torchvision:NAME" (a detector with COCO weights, see
             COCO_DETECTORS), "detectron2:CONFIG[:WEIGHTS]" (detection/detectron2_backend.py), or a tube table
             (``.csv``, ``.parquet``, ``.json``).
+            Files of networks may lie elsewhere: https://...#sha256=..., hf://owner/repository/file.
         video_name: as the table names it, or the file's name; needed for a table only.
+        fetch: whether weights that are not here may be fetched.
 
-    Raises ProposalError, ModelFileError or TableError: one line with the cause and what to do.
+    Raises ProposalError, ModelFileError, DownloadError or TableError: one line with the cause and what to do.
     """
     word = str(source)
+    if "://" in word and not word.startswith("detectron2:"):
+        word = str(locate_weights(word, fetch).path)
     if word.startswith("torchvision:"):
-        coco = coco_detector(word.removeprefix("torchvision:"))
+        coco = coco_detector(word.removeprefix("torchvision:"), fetch=fetch)
         return DetectorProposer(
             coco.model,
             config,

@@ -81,9 +81,10 @@ class ResultFiles:
         scorers: Sequence[LoadedScorer],
         proposals: str,
         config: DetectConfig,
+        picked: Mapping[str, Any] | None = None,
     ) -> None:
         self.output, self.done, self.failed = output, done, failed
-        self.scorers, self.proposals, self.config = scorers, proposals, config
+        self.scorers, self.proposals, self.config, self.picked = scorers, proposals, config, picked
         self._due = 0.0
 
     def write_if_due(self) -> None:
@@ -104,7 +105,9 @@ class ResultFiles:
         annotations = [video.input.annotation for video in done if video.input.annotation is not None]
         if annotations:
             write_tubes(table_from_annotations(annotations), self.output / "ground_truth.csv")
-        record = run_record(done, self.failed, scorers=self.scorers, proposals=self.proposals, config=self.config)
+        record = run_record(
+            done, self.failed, scorers=self.scorers, proposals=self.proposals, config=self.config, picked=self.picked
+        )
         with replace_when_whole(self.output / "run.json") as temporary:
             temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         reports = [video.report for video in done if video.report is not None]
@@ -121,8 +124,12 @@ def run_record(
     scorers: Sequence[LoadedScorer],
     proposals: str,
     config: DetectConfig,
+    picked: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What made the results, and the results in short; plain values for JSON."""
+    """What made the results, and the results in short; plain values for JSON.
+
+    ``picked`` says where the networks come from and under which terms (``detection.pick_weights.picked_record``).
+    """
     proposals_file = BUNDLED if proposals == "bundled" else Path(proposals)
     return {
         "videos": [
@@ -152,6 +159,7 @@ def run_record(
             "source": proposals_file.name if proposals_file.is_file() else proposals,
             "sha256": file_sha256(proposals_file) if proposals_file.is_file() else None,
         },
+        **({} if picked is None else {"picked": dict(picked)}),
         "class_names": list(scorers[0].class_names),
         "settings": asdict(config),
         "versions": {

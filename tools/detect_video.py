@@ -4,6 +4,8 @@
     python tools/detect_video.py a.mp4 b.avi frames/ --output results --labels wave,clap
     python tools/detect_video.py my.mp4 --proposals boxes.csv
     python tools/detect_video.py my.mp4 --streams rgb
+    python tools/detect_video.py my.mp4 --download
+    python tools/detect_video.py my.mp4 --weights torchvision:r2plus1d_18 --download
     python tools/detect_video.py 0
     python tools/detect_video.py rtsp://user:password@camera/stream --port 8080
     python tools/detect_video.py my.mp4 --live
@@ -15,7 +17,7 @@ writes  OUTPUT/tubes.csv, tubes.json     every tube: a row a box; the nested vie
         OUTPUT/NAME.tubes.png            the tubes in x, y and time
         OUTPUT/NAME.scores.npz           all scored boxes, to link again with tools/link_tubes.py
         OUTPUT/report.html               a page to look at: videos, timeline of the tubes, scores, what made them
-        OUTPUT/run.json                  what made the results: inputs, weights, settings, timings
+        OUTPUT/run.json                  what made the results: inputs, weights and their terms, settings, timings
         OUTPUT/ground_truth.csv          with --dataset: its annotation of these videos, for evaluate_tubes.py
 prints  a table of who does what and when
 
@@ -46,26 +48,36 @@ if TYPE_CHECKING:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    from recognition.weights_location import add_fetch_options
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", nargs="*", metavar="VIDEO", help="file, folder of pictures, camera number or URL")
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="folder of the results (default outputs)")
+    parser.add_argument(
+        "--preset",
+        choices=("auto", "bundled", "kinetics"),
+        default="auto",
+        help="networks where nothing else is said: those that come with the program (bundled), or person boxes by COCO "
+        "and 400 classes by Kinetics (kinetics; auto with --download)",
+    )
+    add_fetch_options(parser)
     parser.add_argument(
         "--streams", metavar="NAMES", help="bundled scorers to use: rgb (faster), flow, or rgb,flow (default: averaged)"
     )
     parser.add_argument(
         "--weights",
-        type=Path,
         action="append",
-        metavar="FILE",
-        help="scorer file instead; give it twice for two streams, which are averaged",
+        default=[],
+        metavar="WHERE",
+        help="scorer instead: a file, https://...#sha256=..., hf://owner/repository/file, or torchvision:NAME, a "
+        "Kinetics classifier with 400 classes; give it twice for two streams, which are averaged",
     )
     parser.add_argument(
         "--proposals",
-        default="bundled",
         metavar="SOURCE",
-        help="where boxes come from: 'bundled' (default), a proposals .safetensors file, torchvision:NAME, "
-        "detectron2:CONFIG[:WEIGHTS], or a tube table (.csv, .parquet, .json); tubes of a table keep their frames and "
-        "boxes and are only labelled (docs/backends.md)",
+        help="where boxes come from: 'bundled' (default but for Kinetics), a proposals .safetensors file as for "
+        "--weights, torchvision:NAME (default for Kinetics), detectron2:CONFIG[:WEIGHTS], or a tube table (.csv, "
+        ".parquet, .json); tubes of a table keep their frames and boxes and are only labelled (docs/backends.md)",
     )
     parser.add_argument("--labels", help="only these classes, with commas between them")
     parser.add_argument("--score-threshold", type=float, help="lowest score of a tube that is kept (default 0.1)")
@@ -107,6 +119,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     group.add_argument("--part", choices=("train", "test", "all"), help="default: test, or train with --fold")
     group.add_argument("--fold", metavar="I/N", help="only the validation videos of fold I of N")
     args = parser.parse_args(argv)
+    if args.streams and args.preset == "kinetics":
+        parser.error("--streams chooses among the bundled scorers, --preset kinetics takes others")
     if args.weights and args.streams:
         parser.error("--streams chooses among the bundled scorers; files of one's own say their stream themselves")
     if bool(args.videos) == bool(args.dataset):
@@ -135,36 +149,47 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
-    from detection.detect import DetectConfig, boxes_of_table, bundled_scorers, detect_video
+    from detection.detect import DetectConfig, boxes_of_table, detect_video
     from detection.live_run import LiveOptions, has_no_end, run_live
+    from detection.pick_weights import open_scorer, origins, pick_weights, picked_record, told
     from detection.proposals import TABLE_SUFFIXES, open_proposer
     from detection.report_lanes import lanes_of
     from detection.results import DoneVideo, ResultFiles, done_video, print_summary, print_timings
-    from detection.scorer import load_scorer
     from linking.actors import group_by_actor
     from linking.scores import write_scores
     from linking.settings import read_settings, with_settings
     from recognition.memory import reuse_large_blocks
+    from recognition.weights_location import fetch_of
     from video.thumbnails import thumbnails_for
 
     reuse_large_blocks()
-    from_table = args.proposals.endswith(TABLE_SUFFIXES)
-    config = with_settings(DetectConfig(), _settings(args, read_settings(args.config, args.set), from_table))
     device = args.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"--device {device}: no usable CUDA device here; use --device cpu")
+    fetch = fetch_of(args)
+    picked = pick_weights(
+        args.preset, weights=args.weights, streams=args.streams, proposals=args.proposals, device=device, fetch=fetch
+    )
+    from_table = picked.proposals.endswith(TABLE_SUFFIXES)
+    settings = _settings(args, read_settings(args.config, args.set), from_table, picked.settings)
+    config = with_settings(DetectConfig(), settings)
     inputs = _inputs(args)
     is_live = args.live or (len(inputs) == 1 and args.linker != "offline" and has_no_end(inputs[0]))
     if is_live and from_table:
         raise ValueError("--proposals: the boxes of a table belong to a finished video, not to live input")
-    scorers = [load_scorer(path, device) for path in args.weights or bundled_scorers(args.streams)]
+    scorers = [open_scorer(word, fetch, device) for word in picked.scorers]
     class_names = scorers[0].class_names
     labels = [label.strip() for label in args.labels.split(",")] if args.labels else None
     if unknown := [label for label in labels or () if label not in class_names]:
         raise ValueError(f"--labels: unknown {unknown[0]!r}; the weights know {', '.join(class_names)}")
-    detector = None if from_table else open_proposer(args.proposals, config=config.proposals, device=device)
+    detector = None
+    if not from_table:
+        detector = open_proposer(picked.proposals, config=config.proposals, device=device, fetch=fetch)
+    found_at = origins(picked, scorers)
+    for line in told(found_at):
+        print(line, file=sys.stderr)
     if is_live:
         assert detector is not None
         options = LiveOptions(
@@ -177,12 +202,16 @@ def run(args: argparse.Namespace) -> int:
             may_drop_streams=not args.weights and not args.streams,
         )
         return run_live(
-            inputs[0], detector, scorers, config, options, proposals=args.proposals, output=args.output, labels=labels
-        )
+            inputs[0], detector, scorers, config, options,
+            proposals=picked.proposals, output=args.output, labels=labels, picked=picked_record(picked, found_at),
+        )  # fmt: skip
 
     done: list[DoneVideo] = []
     failed: dict[str, str] = {}
-    results = ResultFiles(args.output, done, failed, scorers=scorers, proposals=args.proposals, config=config)
+    results = ResultFiles(
+        args.output, done, failed,
+        scorers=scorers, proposals=picked.proposals, config=config, picked=picked_record(picked, found_at),
+    )  # fmt: skip
     for number, item in enumerate(inputs, 1):
         title = item.name if len(inputs) == 1 else f"{item.name} ({number}/{len(inputs)})"
         recording = args.output / f"{item.name}.recording.mp4" if item.is_live else None
@@ -190,7 +219,7 @@ def run(args: argparse.Namespace) -> int:
             boxes: Proposer | None = detector
             given = None
             if boxes is None:
-                boxes, given = boxes_of_table(args.proposals, item.name, config.proposals)
+                boxes, given = boxes_of_table(picked.proposals, item.name, config.proposals)
             with (
                 tqdm(desc=title, unit="frame", file=sys.stderr, disable=None, leave=len(inputs) == 1) as bar,
                 _CtrlC(ends_quietly=item.is_live) as ctrl_c,
@@ -239,9 +268,12 @@ def run(args: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def _settings(args: argparse.Namespace, settings: dict[str, Any], from_table: bool) -> dict[str, Any]:
-    """Settings of the file and of --set; the options of the command line win."""
+def _settings(
+    args: argparse.Namespace, settings: dict[str, Any], from_table: bool, of_networks: dict[str, Any]
+) -> dict[str, Any]:
+    """Settings of the file and of --set, over those that go with the networks; the options of the command line win."""
     pipeline = settings.setdefault("pipeline", {})
+    pipeline |= of_networks.get("pipeline", {}) | pipeline
     if from_table:  # boxes of a table cost nothing, and every row of it is meant
         pipeline |= {"proposal_stride": 1, "max_boxes": 10_000, "min_actor_score": 0.0} | pipeline
     for name in ("proposal_stride", "clip_stride"):
