@@ -1,29 +1,31 @@
-"""Figures of tubes: every tube as a body in x, y and time."""
+"""Figures of tubes: every tube as a body in x, y and time, among frames of its video."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
-from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
+from matplotlib.patheffects import withStroke
 
-from linking.colours import tube_colour
-from linking.files import replace_when_whole
+from eval.figure_files import check_format, save, styles
+from eval.tube_pieces import Piece, cross_section, pieces
+from eval.tube_view import TubeView, draw_box, draw_frame, set_limits
+from linking.colours import TRUTH, Colour
+from linking.looks import PLAIN, Looks
 from linking.records import Tube
 
-FORMATS = (".png", ".pdf", ".svg")
-_TRUTH_GREY, _DASHES = "0.35", (0, (3, 2))
-_MAX_SLICES = 48
-"""Cross-sections drawn of one tube; more make files of megabytes and no difference to the eye."""
+_TRUTH_GREY, _DASHES = "0.3", (0, (3, 2))
 _MAX_LEGEND, _MAX_LETTERS = 14, 20  # entries, letters of a label: what fits beside the figure
+_WIDTH, _LEGEND_WIDTH = 7.2, 1.75
+"""Inches: a page of two columns."""
 
 
 def plot_tubes(
@@ -36,18 +38,17 @@ def plot_tubes(
     num_frames: int | None = None,
     fps: float | None = None,
     title: str = "",
+    pictures: Mapping[int, np.ndarray] | None = None,
+    looks: Looks = PLAIN,
 ) -> None:
     """Save the figure of ``tube_figure`` as PNG (200 dpi), PDF or SVG, as the suffix of ``path`` says.
 
     The same tubes give the same file, byte for byte. ValueError for another suffix.
     """
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(
-            f"{path}: figures are written as {', '.join(FORMATS)}, not {path.suffix or 'without suffix'}"
-        )
-    # TrueType keeps the text of PDFs searchable and editable
-    with mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "tubes"}):
+    check_format(path)
+    settings = styles([title, *(tube.label for tube in (*tubes, *(ground_truth or ())))])
+    with mpl.rc_context(settings):
         figure = tube_figure(
             tubes,
             ground_truth=ground_truth,
@@ -56,9 +57,11 @@ def plot_tubes(
             num_frames=num_frames,
             fps=fps,
             title=title,
+            pictures=pictures,
+            looks=looks,
+            smooth=path.suffix.lower() == ".png",
         )
-        with replace_when_whole(path) as temporary:
-            figure.savefig(temporary, dpi=200, metadata=_undated(path.suffix.lower()))
+    save(figure, path, settings)
 
 
 def tube_figure(
@@ -70,138 +73,227 @@ def tube_figure(
     num_frames: int | None = None,
     fps: float | None = None,
     title: str = "",
+    pictures: Mapping[int, np.ndarray] | None = None,
+    looks: Looks = PLAIN,
+    smooth: bool = True,
 ) -> Figure:
-    """``tubes`` as coloured bodies over time, ``ground_truth`` as dashed grey wires.
+    """``tubes`` as coloured bodies over time, ``ground_truth`` as dashed wires.
 
-    ``width``, ``height`` (pixels) and ``num_frames`` set the ends of the axes; without them the boxes do. ``fps`` adds
-    seconds to the time axis. Interpolated parts of a tube (boxes without a score inside a scored tube) are paler.
-    Colours are those of the annotated video.
+    ``width``, ``height`` (pixels) and ``num_frames`` set the ends of the axes; without them the boxes do. With
+    ``fps`` the time axis counts seconds, otherwise frames. ``pictures`` are frames of the video, (h, w, 3) uint8 RGB of
+    any scale by their number, which stand in the figure where they belong. Interpolated parts of a tube (boxes without
+    a score inside a scored tube) are paler. Colours are those of the annotated video unless ``looks`` says otherwise.
     """
-    truth = ground_truth or ()
-    figure = Figure(figsize=(8.6, 4.1))
-    axes = figure.add_axes((0.0, -0.02, 0.67, 1.02), projection="3d")
-    _set_axes(axes, [*tubes, *truth], width, height, num_frames, fps)
-    for tube in truth:
-        _draw_wires(axes, tube)
-    for tube in tubes:
-        _draw_body(axes, tube)
-    _add_legend(figure, tubes, truth)
+    truth, pictures = ground_truth or (), dict(sorted((pictures or {}).items()))
+    view = _view([*tubes, *truth], width, height, num_frames)
+    low, high = view.bounds()
+    drawing = _WIDTH - _LEGEND_WIDTH - 0.75  # numbers and names of the axes stand beside it
+    tall = min(drawing * (high[1] - low[1]) / (high[0] - low[0]), 5.0)
+    top, bottom = (0.36 if title else 0.12), 0.36
+    size = _WIDTH, max(tall + top + bottom, 2.4)
+    figure = Figure(figsize=size)
+    axes = figure.add_axes((0.55 / size[0], bottom / size[1], drawing / size[0], 1 - (top + bottom) / size[1]))
+    set_limits(axes, view)
+    draw_box(axes, view, fps)
+    _draw_bodies(axes, view, tubes, truth, pictures, looks, smooth)
+    if len(tubes) <= _MAX_LEGEND:
+        _number(axes, view, tubes, looks)
+    _add_legend(figure, tubes, truth, looks)
     if title:
-        figure.text(0.02, 0.965, title, fontsize=10, weight="bold", va="top", parse_math=False)
+        shown = title if len(title) <= 90 else f"{title[:89]}…"
+        figure.text(0.1 / size[0], 1 - 0.1 / size[1], shown, fontsize=9, weight="bold", va="top", parse_math=False)
     return figure
 
 
-def _draw_body(axes: Any, tube: Tube) -> None:
-    """Four walls between neighbouring cross-sections, both ends, and the edges along the time."""
-    colour = np.array(tube_colour(tube.id)) / 255
-    scores = np.asarray(tube.scores)
-    guessed = np.isnan(scores) & ~np.isnan(scores).all()
-    for run in _runs(tube):
-        places, corners = _slices(tube, run)
-        following = np.roll(corners, -1, axis=1)
-        walls = np.stack([corners[:-1], following[:-1], following[1:], corners[1:]], axis=2).reshape(-1, 4, 3)
-        pale = (guessed[places[:-1]] | guessed[places[1:]]).repeat(4)
-        faces = [(*colour, 0.07 if light else 0.22) for light in pale]
-        rim = (*colour * 0.75, 0.9)
-        _add(axes, Poly3DCollection(walls, facecolors=faces, edgecolors="none"))
-        _add(
-            axes,
-            Poly3DCollection(corners[[0, -1]], facecolors=(*colour, 0.35), edgecolors=[rim], linewidths=1.1),
-        )
-        _add(axes, Line3DCollection([corners[:, k] for k in range(4)], colors=[rim], linewidths=0.8))
-
-
-def _draw_wires(axes: Any, tube: Tube) -> None:
-    for run in _runs(tube):
-        _, corners = _slices(tube, run)
-        lines = [corners[:, corner] for corner in range(4)]
-        lines += [np.concatenate([end, end[:1]]) for end in corners[[0, -1]]]
-        _add(axes, Line3DCollection(lines, colors=_TRUTH_GREY, linewidths=0.9, linestyles=_DASHES))
-
-
-def _add(axes: Any, collection: Poly3DCollection | Line3DCollection) -> None:
-    collection.set_clip_on(False)  # the zoomed drawing is larger than the rectangle of its axes
-    axes.add_collection3d(collection)
-
-
-def _runs(tube: Tube) -> list[np.ndarray]:
-    """Places in ``tube`` without holes in time between them; ground truth may have holes."""
-    return np.split(np.arange(len(tube)), np.flatnonzero(np.diff(tube.frames) > 1) + 1)
-
-
-def _slices(tube: Tube, run: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cross-sections along a run: their places (n,) in the tube, and corners (n, 4, 3) as time, x, y, once around."""
-    places = run[np.unique(np.linspace(0, len(run) - 1, _MAX_SLICES).round().astype(int))]
-    times = tube.frames[places].astype(float)
-    if len(places) == 1:  # a single frame is drawn as long as it lasts
-        places, times = np.repeat(places, 2), times + np.array([0.0, 1.0])
-    x1, y1, x2, y2 = tube.boxes[places].T
-    around = ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
-    return places, np.stack([np.stack([times, x, y], axis=1) for x, y in around], axis=1)
-
-
-def _set_axes(
-    axes: Any,
-    tubes: Sequence[Tube],
-    width: float | None,
-    height: float | None,
-    num_frames: int | None,
-    fps: float | None,
-) -> None:
+def _view(tubes: Sequence[Tube], width: float | None, height: float | None, num_frames: int | None) -> TubeView:
     boxes = np.concatenate([np.zeros((0, 4)), *(tube.boxes for tube in tubes)])
     width = width or (float(boxes[:, 2].max()) if len(boxes) else 1.0)
     height = height or (float(boxes[:, 3].max()) if len(boxes) else 1.0)
     frames = num_frames or max((tube.end_frame for tube in tubes), default=1)
-    axes.set(xlim=(0, frames), ylim=(0, width), zlim=(height, 0))
-    # tall pictures must not make the time axis shrink
-    tall = min(height / width, 1.2)
-    axes.set_box_aspect((2.0, 1.0, tall), zoom=1.2 / max(1.0, 0.75 * tall + 0.25))
-    axes.view_init(elev=18, azim=-60)
-    axes.set_xlabel("frame, seconds" if fps else "frame", labelpad=14 if fps else 5)
-    axes.set_ylabel("x (pixels)", labelpad=3)
-    axes.set_zlabel("y (pixels)", labelpad=3)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-    axes.zaxis.set_major_locator(MaxNLocator(4, integer=True))
-    axes.tick_params(labelsize=8)
-    for label in (axes.xaxis.label, axes.yaxis.label, axes.zaxis.label):
-        label.set_size(9)
-    if fps:
-        axes.xaxis.set_major_formatter(lambda frame, _: f"{frame:g}\n{frame / fps:.1f} s")
-    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
-        axis.pane.set_facecolor((0.97, 0.97, 0.97, 1.0))
-        axis._axinfo["grid"].update(color=(0.85, 0.85, 0.85, 1.0), linewidth=0.5)
+    # a picture a hundred times as wide as high would leave no room for anything else
+    return TubeView(frames, max(width, 0.05 * height), max(height, 0.05 * width))
 
 
-def _add_legend(figure: Figure, tubes: Sequence[Tube], truth: Sequence[Tube]) -> None:
-    entries: list[tuple[Patch | Line2D, str]] = []
+def _draw_bodies(
+    axes: Any,
+    view: TubeView,
+    tubes: Sequence[Tube],
+    truth: Sequence[Tube],
+    pictures: Mapping[int, np.ndarray],
+    looks: Looks,
+    smooth: bool,
+) -> None:
+    """Earlier things first, later ones over them; between two frames what is further back (larger x) first."""
+    order = 2.0
+    cuts = list(pictures)
+    found = [piece for tube in tubes for piece in pieces(tube, cuts, _slices(len(tubes)))]
+    true = [piece for tube in truth for piece in pieces(tube, cuts, _slices(len(truth)))]
+    for start, end in zip([-np.inf, *cuts], [*cuts, np.inf]):
+        if start in pictures:
+            draw_frame(axes, view, start, pictures[int(start)], order, smooth=smooth)
+            for tube in tubes:
+                _draw_section(axes, view, tube, int(start), looks.of(tube).colour, order + 0.1)
+            order += 1
+        inside = [(piece, False) for piece in found if start <= piece.times[0] < end]
+        inside += [(piece, True) for piece in true if start <= piece.times[0] < end]
+        for piece, is_true in sorted(inside, key=lambda pair: -float(pair[0].boxes[:, 0].mean())):
+            if is_true:
+                _draw_wires(axes, view, piece, looks, order)
+            else:
+                _draw_piece(axes, view, piece, looks.of(piece.tube).colour, order)
+            order += 0.01
+        order += 1
+    for piece in found if pictures else ():
+        _draw_ghost(axes, view, piece, looks.of(piece.tube).colour, order)
+
+
+def _slices(count: int) -> int:
+    """Cross-sections drawn of one tube; more make files of megabytes and no difference to the eye."""
+    return int(np.clip(3000 // max(count, 1), 6, 60))
+
+
+def _draw_piece(axes: Any, view: TubeView, piece: Piece, colour: Colour, order: float) -> None:
+    """Four walls, the far ones first, both ends where the tube ends there, and the edges along the time."""
+    rgb = np.array(colour) / 255
+    edges = _edges(view, piece)  # upper left, upper right, lower right, lower left
+    far = 0.07 if piece.pale else 0.16
+    near = 0.10 if piece.pale else 0.30
+    walls = [np.concatenate([edges[a], edges[b][::-1]]) for a, b in ((1, 2), (2, 3), (0, 1), (3, 0))]
+    shades = [(*rgb, far), (*rgb, far), (*(0.5 + 0.5 * rgb), near), (*rgb, near)]
+    axes.add_collection(PolyCollection(walls, facecolors=shades, edgecolors="none", zorder=order), autolim=False)
+    dark = (*(rgb * 0.72), 0.95)
+    ends = [edges[:, place] for place, is_end in ((0, piece.begins), (-1, piece.ends)) if is_end]
+    if ends:
+        axes.add_collection(
+            PolyCollection(ends, facecolors=(*rgb, 0.3), edgecolors=[dark], linewidths=1.0, zorder=order),
+            autolim=False,
+        )
+    # the edge at the back below is seen through two walls
+    widths = [0.9, 0.9, 0.4, 0.9]
+    style = _DASHES if piece.pale else "solid"
+    axes.add_collection(
+        LineCollection(list(edges), colors=[dark], linewidths=widths, linestyles=[style], zorder=order), autolim=False
+    )
+
+
+def _draw_ghost(axes: Any, view: TubeView, piece: Piece, colour: Colour, order: float) -> None:
+    """What frames cover shows through them, faintly."""
+    rgb = np.array(colour) / 255
+    edges = _edges(view, piece)
+    around = [np.concatenate([edges[a], edges[b][::-1]]) for a, b in ((0, 1), (3, 0))]
+    axes.add_collection(PolyCollection(around, facecolors=(*rgb, 0.09), edgecolors="none", zorder=order), autolim=False)
+    axes.add_collection(
+        LineCollection(list(edges[[0, 1, 3]]), colors=[(*rgb, 0.55)], linewidths=0.6, zorder=order), autolim=False
+    )
+
+
+def _draw_wires(axes: Any, view: TubeView, piece: Piece, looks: Looks, order: float) -> None:
+    edges = _edges(view, piece)
+    lines = list(edges)
+    for place, is_end in ((0, piece.begins), (-1, piece.ends)):
+        if is_end:
+            lines.append(np.concatenate([edges[:, place], edges[:1, place]]))
+    colour = _on_paper(looks.of_true(piece.tube).colour)
+    axes.add_collection(
+        LineCollection(lines, colors=[colour], linewidths=1.0, linestyles=[_DASHES], zorder=order), autolim=False
+    )
+
+
+def _draw_section(axes: Any, view: TubeView, tube: Tube, frame: int, colour: Colour, order: float) -> None:
+    """The box of ``tube`` on the plane of a frame, where it has one."""
+    box = cross_section(tube, frame)
+    if box is None:
+        return
+    x1, y1, x2, y2 = box
+    outline = view.points(frame, [x1, x2, x2, x1], [y1, y1, y2, y2])
+    for width, edge in ((2.6, "black"), (1.5, np.array(colour) / 255)):
+        axes.add_collection(
+            PolyCollection([outline], facecolors="none", edgecolors=[edge], linewidths=width, zorder=order),
+            autolim=False,
+        )
+
+
+def _edges(view: TubeView, piece: Piece) -> np.ndarray:
+    """(4, n, 2) the edges along the time on paper, once around from the upper left."""
+    x1, y1, x2, y2 = piece.boxes.T
+    return np.stack([view.points(piece.times, x, y) for x, y in ((x1, y1), (x2, y1), (x2, y2), (x1, y2))])
+
+
+def _number(axes: Any, view: TubeView, tubes: Sequence[Tube], looks: Looks) -> None:
+    """The id of each tube above its beginning."""
+    for tube in tubes:
+        x1, y1, x2, _ = tube.boxes[0]
+        colour = np.array(looks.of(tube).colour) / 255 * 0.6
+        axes.annotate(
+            f"#{tube.id}",
+            view.points(tube.first_frame, (x1 + x2) / 2, y1),
+            (0, 2),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=7.5,
+            weight="bold",
+            color=colour,
+            zorder=1e6,
+            path_effects=[withStroke(linewidth=2.2, foreground="white")],
+        )
+
+
+def _add_legend(figure: Figure, tubes: Sequence[Tube], truth: Sequence[Tube], looks: Looks) -> None:
+    entries: list[tuple[Any, str]] = []
     for tube in tubes[:_MAX_LEGEND]:
-        colour = np.array(tube_colour(tube.id)) / 255
         score = "" if np.isnan(tube.score) else f" {tube.score:.2f}"
-        patch = Patch(facecolor=(*colour, 0.5), edgecolor=tuple(colour * 0.75))
-        entries.append((patch, f"#{tube.id} {_short(tube.label)}{score}"))
+        entries.append((_patch(looks.of(tube).colour), f"#{tube.id} {short(tube.label)}{score}"))
     if len(tubes) > _MAX_LEGEND:
         entries.append((Patch(alpha=0), f"and {len(tubes) - _MAX_LEGEND} more"))
-    labels = sorted({tube.label for tube in truth})
+    missed = [tube for tube in truth if looks.of_true(tube).word]
+    labels = sorted({tube.label for tube in truth if not looks.of_true(tube).word})
     if labels:
-        line = Line2D([], [], color=_TRUTH_GREY, linewidth=0.9, linestyle=_DASHES)
-        shown = [_short(label) for label in labels[:3]] + [f"and {len(labels) - 3} more"] * (len(labels) > 3)
-        entries.append((line, "\n".join(["ground truth:", *shown])))
+        shown = [short(label) for label in labels[:3]] + [f"and {len(labels) - 3} more"] * (len(labels) > 3)
+        entries.append((_dashed(_TRUTH_GREY), "\n".join(["ground truth:", *shown])))
+    for tube in missed[:3]:
+        look = looks.of_true(tube)
+        entries.append((_dashed(_on_paper(look.colour)), f"{look.word}: {short(tube.label)}"))
+    if len(missed) > 3:
+        entries.append((Patch(alpha=0), f"and {len(missed) - 3} more {looks.of_true(missed[3]).word}"))
+    top = 0.96
+    if looks.legend:
+        # what is said of true tubes only stands below, with their labels
+        meant = {look.colour for look in looks.tubes.values()}
+        meanings = [(_patch(colour), name) for name, colour in looks.legend if colour in meant]
+        top -= _legend(figure, meanings, top) + 0.02 if meanings else 0
     if entries:
-        handles, names = zip(*entries)
-        # a label may hold a dollar sign or an underscore without being a formula
-        legend = figure.legend(
-            handles, names, loc="upper right", bbox_to_anchor=(0.995, 0.96), frameon=False, fontsize=8
-        )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        _legend(figure, entries, top)
 
 
-def _short(label: str) -> str:
+def _legend(figure: Figure, entries: Sequence[tuple[Any, str]], top: float) -> float:
+    """Entries below each other at the right; the height they take, as a share of the figure."""
+    handles, names = zip(*entries)
+    left = 1 - _LEGEND_WIDTH / figure.get_figwidth()
+    legend = figure.legend(
+        handles, names, loc="upper left", bbox_to_anchor=(left, top), frameon=False, fontsize=7.5, borderpad=0.1
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a label may hold a dollar sign without being a formula
+    lines = sum(name.count("\n") + 1 for name in names)
+    return lines * 0.155 / figure.get_figheight()
+
+
+def _patch(colour: Colour) -> Patch:
+    rgb = np.array(colour) / 255
+    return Patch(facecolor=(*rgb, 0.55), edgecolor=tuple(rgb * 0.72), linewidth=0.8)
+
+
+def _dashed(colour: Any) -> Line2D:
+    return Line2D([], [], color=colour, linewidth=1.0, linestyle=_DASHES)
+
+
+def _on_paper(colour: Colour) -> Any:
+    """Ground truth is light on pictures and grey on paper."""
+    return _TRUTH_GREY if colour == TRUTH else tuple(np.array(colour) / 255)
+
+
+def short(label: str) -> str:
+    """A label in one line, cut where it is too long for a legend."""
     label = " ".join(label.split())
     return label if len(label) <= _MAX_LETTERS else label[: _MAX_LETTERS - 1] + "…"
-
-
-def _undated(suffix: str) -> dict[str, None]:
-    """Metadata that make the same tubes the same file."""
-    return {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix, {})

@@ -13,7 +13,7 @@ from eval.protocols import VideoProtocol, video_protocol
 from eval.tubes import overlap_parts
 from eval.video_map import judge_tubes
 from linking.colours import VERDICTS
-from linking.looks import Look, Looks
+from linking.looks import PLAIN, Look, Looks
 from linking.records import Tube, VideoAnnotation
 
 FOUND = "found"
@@ -24,7 +24,7 @@ NAMES = {
     "label": "wrong class",
     "both": "two things wrong",
     "duplicate": "found twice",
-    "background": "nothing there",
+    "background": "false alarm",
     "missed": "missed",
 }
 """The kinds of eval.breakdown as they are said in pictures."""
@@ -93,6 +93,18 @@ def judge_video(
             claims[about.id] = Verdict(FOUND, tube, float(overlap[place]))
     missed = Verdict("missed", None, 0.0)
     return VideoVerdicts(iou, verdicts, {tube.id: claims.get(tube.id, missed) for tube in truth})
+
+
+def looks_for(tubes: Sequence[Tube], truth: Sequence[Tube] | None, *, iou: float = 0.5, errors: bool = False) -> Looks:
+    """How to draw the tubes of a video beside its ground truth; ``errors``: in the colours of what is wrong with them.
+
+    Without ground truth, and where tubes that need no verdict have no scores, every tube has its own colour and no
+    more is said. Errors as in judge_video.
+    """
+    if truth is None or (not errors and any(np.isnan(tube.score) for tube in tubes)):
+        return PLAIN
+    verdicts = judge_video(truth, tubes, iou=iou)
+    return error_looks(verdicts) if errors else matched_looks(verdicts)
 
 
 def error_looks(verdicts: VideoVerdicts) -> Looks:

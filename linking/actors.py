@@ -50,6 +50,11 @@ def group_by_actor(tubes: Sequence[Tube], *, overlap: float = 0.5, count: int = 
     ]
 
 
+def one_by_one(tubes: Sequence[Tube]) -> list[Actor]:
+    """Every tube as an actor of its own, in the order given."""
+    return [Actor(tube, ((tube.label, tube.score),), (tube,)) for tube in tubes]
+
+
 def best_classes(actor: Actor, scored: ScoredVideo, *, count: int = 3) -> tuple[tuple[str, float], ...]:
     """``actor.classes``, filled up to ``count`` with the classes that score best on the boxes of its tube.
 

@@ -32,7 +32,7 @@ VERDICTS: dict[str, Colour] = {
     "background": (180, 180, 180),
     "missed": (213, 94, 0),
 }
-"""What the evaluator says of a tube (eval.breakdown), in the colours of Okabe and Ito and a grey that differs from each."""
+"""What the evaluator says of a tube (eval.breakdown): the colours of Okabe and Ito, with a grey that differs."""
 
 
 def tube_colour(tube_id: int) -> Colour:

@@ -5,8 +5,9 @@ import pytest
 
 from eval.breakdown import REASONS, break_down
 from eval.errors import EvaluationError
-from eval.verdicts import NAMES, error_looks, judge_video, matched_looks
+from eval.verdicts import NAMES, error_looks, judge_video, looks_for, matched_looks
 from linking.colours import TRUTH, VERDICTS, tube_colour
+from linking.looks import PLAIN
 from linking.records import Tube, VideoAnnotation
 
 BOX = (0, 0, 10, 10)
@@ -89,10 +90,18 @@ def test_looks_say_the_kind_in_colour_and_in_words() -> None:
     looks = error_looks(verdicts)
     assert looks.of(tube(10)).colour == VERDICTS["found"]
     assert looks.of(tube(10)).word == "correct, IoU 1.00"
-    assert looks.of(tube(14)).word == "nothing there"
+    assert looks.of(tube(14)).word == "false alarm"
     assert (looks.of_true(TRUE[0]).colour, looks.of_true(TRUE[1]).colour) == (TRUTH, VERDICTS["missed"])
-    assert [name for name, _ in looks.legend] == ["correct", "nothing there", "missed"]
+    assert [name for name, _ in looks.legend] == ["correct", "false alarm", "missed"]
     assert looks.about == {10: TRUE[0]}
     plain = matched_looks(verdicts)
     assert (plain.of(tube(10)).colour, plain.legend, plain.about) == (tube_colour(10), (), looks.about)
     assert set(NAMES) == set(VERDICTS) == {"found", *REASONS}
+
+
+def test_tubes_without_scores_are_drawn_plain_and_only_errors_need_them() -> None:
+    assert looks_for([tube(5)], None) is PLAIN
+    assert looks_for([tube(5)], TRUE) is PLAIN
+    assert looks_for([tube(5, score=0.5)], TRUE).about == {5: TRUE[0]}
+    with pytest.raises(EvaluationError, match="has no score"):
+        looks_for([tube(5)], TRUE, errors=True)

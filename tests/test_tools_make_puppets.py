@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from linking.tables import annotations_from_table, read_tubes
+
 TOOL = Path(__file__).parents[1] / "tools" / "make_puppets.py"
 
 
@@ -33,3 +35,16 @@ def test_wrong_wishes_are_one_line_and_code_2(tmp_path: Path) -> None:
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["full"]
+
+
+def test_the_demo_clip_comes_with_its_ground_truth(tmp_path: Path) -> None:
+    done = run("--demo", str(tmp_path / "demo.mp4"), "--truth", str(tmp_path / "truth.csv"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'demo.mp4'}: wave in frames 8-75, jump in frames 56-117\n"
+    (video,) = annotations_from_table(read_tubes(tmp_path / "truth.csv"))
+    assert video.video == "demo"
+    assert [(tube.label, tube.first_frame, tube.end_frame) for tube in video.tubes] == [
+        ("wave", 8, 76),
+        ("jump", 56, 118),
+    ]
+    assert run("--truth", "truth.csv", str(tmp_path / "x")).returncode == 2

@@ -17,6 +17,8 @@ from linking.scores import ScoredVideo, write_scores
 from linking.tables import table_from_annotations, write_tubes
 from tests.video_samples import write_numbered
 from video.clips import read_video
+from video.ground_truth_pickles import write_jhmdb
+from video.jhmdb import Split
 
 TOOL = Path(__file__).parents[1] / "tools" / "visualize_tubelets.py"
 
@@ -60,7 +62,7 @@ def test_each_video_gets_its_pictures(folder: Path, tmp_path: Path) -> None:
     files = ["--video", folder / "second.mp4", folder / "first.mp4", "--ground-truth", folder / "truth.csv"]
     done = run(folder / "tubes.csv", *files, "--output", tmp_path / "out", "--format", "svg")
     assert done.returncode == 0, done.stderr
-    kinds = ["plot.svg", "sheet.png", "tubes.mp4"]
+    kinds = ["plot.svg", "sheet.png", "strip.svg", "tubes.mp4"]
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == [f"{name}_{kind}" for name in ("first", "second") for kind in kinds]
     assert sorted(done.stdout.split()) == [str(tmp_path / "out" / name) for name in written]
@@ -77,6 +79,76 @@ def test_an_actor_is_shown_once_unless_all_tubes_are_wanted(folder: Path, tmp_pa
     # without its file a video has its plot only
     assert (tmp_path / "best" / "second_plot.png").exists()
     assert not (tmp_path / "best" / "second_tubes.mp4").exists()
+
+
+def test_only_what_was_asked_for_is_made(folder: Path, tmp_path: Path, main: Callable) -> None:
+    only = ["--video", folder / "first.mp4", "--only", "plot", "strip", "--frames", 2]
+    assert main(folder / "tubes.csv", *only, "--output", tmp_path) == 0
+    # a strip needs pictures, a plot does not
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "first_plot.png",
+        "first_strip.png",
+        "second_plot.png",
+    ]
+
+
+def test_errors_are_named_in_every_picture(folder: Path, tmp_path: Path, main: Callable) -> None:
+    found = [tube(1, "run", 0.9, frames=8), tube(2, "walk", 0.4)]
+    far = Tube("jump", np.arange(8), np.tile(np.float32([60, 12, 90, 40]), (8, 1)), id=1)
+    near = Tube("run", np.arange(8), np.tile(np.float32([12, 12, 52, 52]), (8, 1)), id=0)
+    # the truth names the video with its folder and suffix
+    write_tubes(table_from_annotations([VideoAnnotation("run/first.mp4", [near, far])]), tmp_path / "truth.json")
+    write_tubes(table_from_annotations([VideoAnnotation("first", found)]), tmp_path / "tubes.csv")
+    words = [tmp_path / "tubes.csv", "--video", folder / "first.mp4", "--ground-truth", tmp_path / "truth.json"]
+    words += ["--every-tube", "--trails", "--format", "svg"]
+    # 38 x 38 of 1600 + 1600 - 38 x 38 pixels are common: 0.82
+    for iou, said in (("0.5", "correct"), ("0.9", "wrong place")):
+        assert main(*words, "--errors", "--iou", iou, "--output", tmp_path / iou) == 0
+        strip = (tmp_path / iou / "first_strip.svg").read_text(encoding="utf-8")
+        assert f"{said}, IoU 0.82" in strip
+        assert "truth: jump" in strip
+        assert "missed: jump" in (tmp_path / iou / "first_plot.svg").read_text(encoding="utf-8")
+    assert (tmp_path / "0.9" / "first_tubes.mp4").exists()
+    # without --errors tubes keep their colours, and the strip shows how they overlap with the truth
+    assert main(*words, "--only", "strip", "--output", tmp_path / "plain") == 0
+    plain = (tmp_path / "plain" / "first_strip.svg").read_text(encoding="utf-8")
+    assert "correct" not in plain
+    assert "IoU with the truth" in plain
+
+
+def test_a_tube_without_a_score_has_no_verdict(folder: Path, tmp_path: Path, main: Callable, capsys) -> None:
+    words = [folder / "truth.csv", "--video", folder / "first.mp4", "--ground-truth", folder / "truth.csv"]
+    assert main(*words, "--errors", "--output", tmp_path / "out") == 2
+    expect_refusal(*capsys.readouterr(), "detected tube 0 (run) has no score", tmp_path / "out")
+    assert main(*words, "--only", "plot", "--output", tmp_path / "out") == 0
+
+
+def test_ground_truth_is_of_any_format_and_of_one_split_if_wanted(
+    folder: Path, tmp_path: Path, main: Callable, capsys
+) -> None:
+    split = Split(train=("run/first",), test=("walk/second",))
+    true = Tube("run", np.arange(8), np.tile(np.float32([12, 12, 52, 52]), (8, 1)), id=0)
+    videos = [VideoAnnotation(name, [true], 8, 96, 64) for name in ("run/first", "walk/second")]
+    write_jhmdb(videos, tmp_path / "truth.pkl", ("run",), (split,))
+    words = [folder / "tubes.csv", "--only", "plot", "--output", tmp_path, "--ground-truth", tmp_path / "truth.pkl"]
+    assert main(*words) == 0
+    assert capsys.readouterr().err == ""
+    assert main(*words, "--split", 1) == 0
+    assert "no ground truth of video 'run/first'; it has: walk/second" in capsys.readouterr().err
+    assert main(*words, "--ground-truth", folder / "first.mp4") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_ctrl_c_leaves_whole_files_only(folder: Path, tmp_path: Path, main: Callable, capsys, monkeypatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eval.film_strip.plot_film_strip", interrupted)
+    files = ["--video", folder / "first.mp4", "--output", tmp_path]
+    assert main(folder / "tubes.csv", *files) == 130
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert sorted(captured.out.split()) == sorted(str(path) for path in tmp_path.iterdir())
 
 
 def test_a_report_of_any_table_needs_no_networks(folder: Path, tmp_path: Path, main: Callable, capsys) -> None:
@@ -132,6 +204,7 @@ def test_a_report_or_a_folder_must_be_asked_for(tmp_path: Path) -> None:
     for words, told in [
         ([], "give --output, --report or both"),
         (["--output", "o", "--scores", "s"], "give --report too"),
+        (["--output", "o", "--errors"], "give --ground-truth too"),
     ]:
         done = run(tmp_path / "tubes.csv", *words)
         assert done.returncode == 2
@@ -184,7 +257,7 @@ def test_an_error_is_one_line_for_the_shell(tmp_path: Path) -> None:
 def test_a_video_in_which_nothing_was_found_can_be_looked_at(folder: Path, tmp_path: Path, main: Callable) -> None:
     (tmp_path / "none.csv").write_text(HEADER)
     assert main(tmp_path / "none.csv", "--video", folder / "first.mp4", "--output", tmp_path / "out") == 0
-    names = ["first_plot.png", "first_sheet.png", "first_tubes.mp4"]
+    names = ["first_plot.png", "first_sheet.png", "first_strip.png", "first_tubes.mp4"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from linking.colours import TRUTH, tube_colour
+from linking.looks import Look, Looks
 from linking.records import Tube
 from tests.video_samples import write_numbered
 from video.clips import read_video
@@ -245,7 +246,58 @@ def test_boxes_outside_the_picture_are_an_error(tmp_path: Path, video: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+RED, BLUE = (230, 0, 0), (0, 0, 230)
+
+
+def test_looks_replace_the_colours_of_boxes_and_panel(tmp_path: Path, video: Path) -> None:
+    looks = Looks({1: Look(RED, "wrong")}, {0: Look(BLUE, "missed")}, (("wrong", RED), ("missed", BLUE)))
+    truth = [tube(0, 8, number=0, scores=[NAN] * 8, box=(64, 21, 90, 51), label="jump")]
+    annotate_video(video, tmp_path / "out.mp4", [tube(0, 8)], ground_truth=truth, looks=looks)
+    frame = read_video(tmp_path / "out.mp4")[4]
+    picture, panel = frame[:, :720], frame[:, 720:]
+    for colour in (RED, BLUE):
+        assert is_near(picture, colour).sum() > 500
+        assert is_near(panel, colour).sum() > 10, "in the legend"
+    assert not is_near(frame, tube_colour(1), within=20).any()
+
+
+def test_trails_show_where_a_box_was_lately(tmp_path: Path) -> None:
+    path = tmp_path / "long.mp4"
+    with VideoWriter(path, width=96, height=64, fps=5) as writer:
+        for _ in range(16):
+            writer.write(np.full((64, 96, 3), 30, np.uint8))
+    left = 4 + 6 * np.arange(10)
+    boxes = np.stack([left, np.full(10, 20), left + 20, np.full(10, 40)], axis=1).astype(np.float32)
+    moving = Tube("run", np.arange(10), boxes, None, 0.5, 1)
+    annotate_video(path, tmp_path / "without.mp4", [moving])
+    annotate_video(path, tmp_path / "with.mp4", [moving], trails=1.0)
+    without, drawn = (read_video(tmp_path / name).astype(int)[:, :, :720] for name in ("without.mp4", "with.mp4"))
+    changed = (np.abs(drawn - without).max(axis=-1) > 40).sum(axis=(1, 2))
+    assert changed[0] == 0, "there is no path yet"
+    assert changed[9] > 500
+    # the second that ends with frame 9 begins with frame 4, whose box has its middle at 4 + 24 + 10 = 38, that is 285
+    columns = np.flatnonzero((np.abs(drawn[9] - without[9]).max(axis=-1) > 40).any(axis=0))
+    scale = MIN_HEIGHT / 64
+    assert 38 * scale < columns[0] < 46 * scale, "the oldest step is the faintest"
+    assert columns[-1] == pytest.approx((4 + 54 + 10) * scale, abs=10)
+    # the tube ends with frame 9: its trail fades for a second and is gone
+    assert 0 < changed[12] < changed[9]
+    assert changed[15] == 0
+
+
 # contact sheets
+
+
+def test_a_contact_sheet_says_what_was_judged_and_shows_what_was_missed(tmp_path: Path, video: Path) -> None:
+    looks = Looks({1: Look(RED, "wrong")}, {0: Look(BLUE, "missed")}, (("wrong", RED), ("missed", BLUE)))
+    truth = [tube(0, 8, number=0, scores=[NAN] * 8, box=(64, 21, 90, 51), label="jump")]
+    write_contact_sheet(video, tmp_path / "plain.png", [tube(0, 8)], ground_truth=truth)
+    write_contact_sheet(video, tmp_path / "judged.png", [tube(0, 8)], ground_truth=truth, looks=looks)
+    plain, judged = (np.asarray(Image.open(tmp_path / name)) for name in ("plain.png", "judged.png"))
+    assert judged.shape[0] > 1.8 * plain.shape[0], "a row more"
+    for colour in (RED, BLUE):
+        assert (judged == colour).all(axis=2).any()
+        assert not (plain == colour).all(axis=2).any()
 
 
 def test_a_contact_sheet_has_a_row_a_tube(tmp_path: Path, video: Path) -> None:

@@ -304,4 +304,4 @@ def test_the_demo_clip_has_two_actions(tmp_path: Path) -> None:
     frames = read_video(tmp_path / "demo.mp4")
     assert frames.shape == (125, 240, 320, 3)
     assert (tmp_path / "demo.mp4").stat().st_size < 400_000
-    assert [label for label, _, _ in parts] == ["wave", "jump"]
+    assert [(tube.label, tube.first_frame, len(tube.boxes)) for tube in parts] == [("wave", 8, 68), ("jump", 56, 62)]

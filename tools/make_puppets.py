@@ -2,7 +2,7 @@
 
     python tools/make_puppets.py puppets
     python tools/make_puppets.py puppets --preset full --layout ucf24 --seed 7
-    python tools/make_puppets.py --demo demo.mp4
+    python tools/make_puppets.py --demo demo.mp4 --truth truth.csv
 
 quick: 6 classes with clear motions and large people, made in half a minute and learnt on a CPU in minutes. full: all 21
 classes of J-HMDB under a moving camera with people who only pose; sit and stand differ only in the order of time,
@@ -35,7 +35,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same dataset; default: 0")
     parser.add_argument("--overwrite", action="store_true", help="replace a folder that this tool made")
     parser.add_argument("--demo", type=Path, metavar="FILE.mp4", help="write the demo clip and nothing else")
+    parser.add_argument("--truth", type=Path, metavar="FILE", help="with --demo: its ground truth, a tube table")
     args = parser.parse_args(argv)
+    if args.truth is not None and args.demo is None:
+        parser.error("--truth is for the demo clip; give --demo too")
     if (args.output is None) == (args.demo is None):
         parser.error("name the folder to make, or --demo FILE.mp4")
     if args.seed < 0:
@@ -55,12 +58,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     from tqdm import tqdm
 
-    from video.puppets import PRESETS, for_layout, generate, write_demo
+    from video.puppets import PRESETS, for_layout, generate
 
     try:
         if args.demo is not None:
-            label_times = write_demo(args.demo, seed=args.seed)
-            print(f"{args.demo}: " + ", ".join(f"{label} in frames {a}-{b - 1}" for label, a, b in label_times))
+            make_demo(args)
             return 0
         config = for_layout(PRESETS[args.preset], args.layout)
         if args.classes:
@@ -91,6 +93,27 @@ def main(argv: list[str] | None = None) -> int:
         f"{counts['tubes']} tubes, {counts['frames']} frames, {counts['sources']} sources, seed {args.seed}"
     )
     return 0
+
+
+def make_demo(args: argparse.Namespace) -> None:
+    """Write the demo clip, and its ground truth where that is wanted."""
+    import numpy as np
+
+    from linking.records import Tube, VideoAnnotation
+    from linking.tables import check_suffix, table_from_annotations, write_tubes
+    from video.puppets import write_demo
+
+    if args.truth is not None:
+        check_suffix(args.truth)
+    drawn = write_demo(args.demo, seed=args.seed)
+    tubes = [
+        Tube(tube.label, tube.first_frame + np.arange(len(tube.boxes)), tube.boxes, id=number)
+        for number, tube in enumerate(drawn)
+    ]
+    if args.truth is not None:
+        write_tubes(table_from_annotations([VideoAnnotation(args.demo.stem, tubes)]), args.truth)
+    said = ", ".join(f"{tube.label} in frames {tube.first_frame}-{tube.end_frame - 1}" for tube in tubes)
+    print(f"{args.demo}: {said}")
 
 
 if __name__ == "__main__":

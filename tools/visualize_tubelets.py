@@ -1,66 +1,69 @@
-"""Show action tubes: an annotated video, a 3-D plot and a contact sheet for each video of a tube table; a report.
+"""Show action tubes: an annotated video, a contact sheet, a film strip and a 3-D plot for each video of a tube table.
 
     python tools/visualize_tubelets.py tubes.csv --video my.mp4 --output pictures
-    python tools/visualize_tubelets.py tubes.csv --video clips/*.avi --ground-truth truth.csv --output pictures
-    python tools/visualize_tubelets.py tubes.csv --output figures --format pdf
+    python tools/visualize_tubelets.py tubes.csv --video my.mp4 --output pictures --trails
+    python tools/visualize_tubelets.py tubes.csv --video clips/*.avi --ground-truth truth.csv --errors --output pictures
+    python tools/visualize_tubelets.py tubes.csv --video my.mp4 --only plot strip --format pdf --output figures
     python tools/visualize_tubelets.py tubes.csv --video my.mp4 --scores my.scores.npz --report report.html
 
-Written for a video called NAME: NAME_tubes.mp4 and NAME_sheet.png where its file is given, and NAME_plot.png in any
-case. Files are matched with the names in the table by their name without folder and suffix. An actor with tubes of
-several classes is shown once, with its best class; the next ones stand in the panel (--every-tube shows all).
-The ground truth is a tube table, the J-HMDB pickle or the UCF101-24 pickle.
+Written for a video called NAME: NAME_tubes.mp4, NAME_sheet.png and NAME_strip.png where its file is given, and
+NAME_plot.png in any case (docs/visualizing.md). Files are matched with the names in the table by their name without
+folder and suffix. An actor with tubes of several classes is shown once, with its best class (--every-tube: all).
+The ground truth is of any format that is read (docs/formats.md).
 
---report writes one HTML page: player, timeline of the tubes, best classes, ground truth beside predictions. With the
---scores the tubes were made from it also shows how every class scored and, if the record of the run lies beside
-TUBES (run.json, NAME.settings.json), what was trimmed away.
+--errors colours tubes by what the evaluator says of those that are drawn: correct, wrong place, wrong time, wrong
+class, found twice, false alarm; ground truth that none of them finds is drawn as missed.
+
+--report writes one HTML page: player, timeline, best classes, ground truth beside predictions. With the --scores the
+tubes were made from also how every class scored and, if the record of the run lies beside TUBES (run.json,
+NAME.settings.json), what was trimmed away.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
+import warnings
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from detection.report_records import VideoReport
     from linking.actors import Actor
+    from linking.looks import Looks
     from linking.records import Tube, VideoAnnotation
     from video.thumbnails import Thumbnails
+
+PICTURES = ("video", "sheet", "strip", "plot")
+MAX_STRIPS, COLUMNS = 8, 8  # rows of a film strip, and crops in each
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tubes", type=Path, metavar="TUBES", help="tube table: .csv, .parquet or .json")
     parser.add_argument(
-        "--video",
-        nargs="+",
-        default=[],
-        metavar="V",
-        help="video files or folders of frames that the table is about",
+        "--video", nargs="+", default=[], metavar="V", help="video files or folders of frames that the table is about"
     )
-    parser.add_argument("--ground-truth", type=Path, metavar="GT", help="drawn beside the tubes")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="page about all videos, .html")
-    parser.add_argument("--scores", type=Path, nargs="+", default=[], metavar="NPZ", help="score files, for the report")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the pictures (default: the report's)")
+    parser.add_argument("--only", nargs="+", choices=PICTURES, default=PICTURES, metavar="P", help=", ".join(PICTURES))
+    parser.add_argument("--format", choices=["png", "pdf", "svg"], default="png", help="of plot and strip (png)")
+    parser.add_argument("--trails", action="store_true", help="video: the path of each box over the last second")
+    parser.add_argument("--frames", type=int, default=4, metavar="N", help="pictures in the plot (default: 4)")
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder for the pictures (default: that of the report)"
-    )
-    parser.add_argument("--format", choices=["png", "pdf", "svg"], default="png", help="of the plot (default: png)")
-    parser.add_argument(
-        "--score-threshold",
-        type=float,
-        default=0.0,
-        metavar="S",
-        help="leave out tubes with a lower score (default: 0)",
+        "--score-threshold", type=float, default=0.0, metavar="S", help="leave out tubes with a lower score (0)"
     )
     parser.add_argument("--every-tube", action="store_true", help="draw all tubes of an actor, not its best one only")
+    truth = parser.add_argument_group("ground truth")
+    truth.add_argument("--ground-truth", type=Path, metavar="GT", help="drawn beside the tubes: file or folder")
+    truth.add_argument("--ground-truth-kind", metavar="KIND", help="where it is not recognised: jhmdb, cvat, ...")
+    truth.add_argument("--split", type=int, metavar="N", help="only the test videos of this split (default: all)")
+    truth.add_argument("--errors", action="store_true", help="colour tubes by what is wrong with them")
+    truth.add_argument("--iou", type=float, default=0.5, metavar="IOU", help="overlap that counts as found (0.5)")
+    report = parser.add_argument_group("report")
+    report.add_argument("--report", type=Path, metavar="FILE", help="page about all videos, .html")
+    report.add_argument("--scores", type=Path, nargs="+", default=[], metavar="NPZ", help="score files, for the report")
     args = parser.parse_args(argv)
     if args.output is None:
         if args.report is None:
@@ -68,26 +71,38 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         args.output = args.report.parent
     if args.scores and args.report is None:
         parser.error("--scores are for the report; give --report too")
+    if args.errors and args.ground_truth is None:
+        parser.error("--errors compares with the ground truth; give --ground-truth too")
+    if not 0 <= args.frames <= 20:
+        parser.error("--frames must be 0 to 20")
     return args
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
-        return visualize(args)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda text, *_: print(f"warning: {text}", file=sys.stderr)
+            return visualize(args)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; pictures that were named are whole, no others were written", file=sys.stderr)
+        return 130
 
 
 def visualize(args: argparse.Namespace) -> int:
     from detection.report_page import write_report
     from detection.report_records import run_report
     from detection.table_report import record_beside, table_video_report
+    from linking.actors import group_by_actor, one_by_one
     from linking.records import VideoAnnotation
     from linking.scores import read_scores
     from linking.tables import annotations_from_table, read_tubes
+    from video.ground_truth import truth_by_video
     from video.thumbnails import thumbnails_for
+    from video.video_files import check_files, match_files, nearest, output_names, same_video, scores_by_video
 
     videos = {annotation.video: annotation for annotation in annotations_from_table(read_tubes(args.tubes))}
     if not videos and len(args.video) == 1:
@@ -96,34 +111,35 @@ def visualize(args: argparse.Namespace) -> int:
     if not videos:
         raise ValueError(f"{args.tubes}: there is no tube in this table, so there is nothing to draw")
     files = match_files(list(videos), args.video, args.tubes)
-    truth = read_ground_truth(args.ground_truth) if args.ground_truth else {}
+    truth: dict[str, VideoAnnotation] = {}
+    if args.ground_truth:
+        truth = truth_by_video(args.ground_truth, kind=args.ground_truth_kind, split=args.split)
     check_files(files)
     scores = scores_by_video(args.scores, list(videos))
     record = record_beside(args.tubes)
     reports: list[VideoReport] = []
     for name, prefix in zip(videos, output_names(list(videos))):
-        if args.ground_truth and name not in truth:
+        known = same_video(name, list(truth))
+        if args.ground_truth and known is None:
             hint = nearest(name, list(truth))
             print(f"warning: {args.ground_truth}: no ground truth of video {name!r}{hint}", file=sys.stderr)
-        true_tubes = truth[name].tubes if name in truth else None
-        actors = actors_to_show(videos[name], args)
-        thumbnails = None
+        # a tube without a score (ground truth shown by itself) is kept
+        kept = [tube for tube in videos[name].tubes if not tube.score < args.score_threshold]
+        actors = one_by_one(kept) if args.every_tube else group_by_actor(kept)
+        tubes, true = [actor.tube for actor in actors], truth[known].tubes if known else None
+        thumbnails = thumbnails_for(tubes, len(videos), ground_truth=true or ()) if args.report else None
+        job = Job(videos[name], actors, tubes, true, thumbnails)
+        annotation, fps, annotated = show(job, files.get(name), args.output / prefix, args)
         if args.report:
-            tubes = [actor.tube for actor in actors]
-            thumbnails = thumbnails_for(tubes, len(videos), ground_truth=true_tubes or ())
-        shown = show(videos[name], actors, true_tubes, files.get(name), args.output / prefix, args.format, thumbnails)
-        annotation, fps, annotated = shown
-        if args.report:
-            scored = read_scores(scores[name]) if name in scores else None
             reports.append(
                 table_video_report(
                     annotation,
-                    actors,
+                    job.actors,
                     record,
                     fps=fps,
-                    scored=scored,
-                    truth=true_tubes,
-                    thumbnails=thumbnails,
+                    scored=read_scores(scores[name]) if name in scores else None,
+                    truth=job.truth,
+                    thumbnails=job.thumbnails,
                     annotated=annotated,
                 )
             )
@@ -133,57 +149,90 @@ def visualize(args: argparse.Namespace) -> int:
     return 0
 
 
-def actors_to_show(annotation: VideoAnnotation, args: argparse.Namespace) -> list[Actor]:
-    from linking.actors import Actor, group_by_actor
+class Job(NamedTuple):
+    """One video and what is to be shown of it."""
 
-    # a tube without a score (ground truth shown by itself) is kept
-    kept = [tube for tube in annotation.tubes if not tube.score < args.score_threshold]
-    if args.every_tube:
-        return [Actor(tube, ((tube.label, tube.score),), (tube,)) for tube in kept]
-    return group_by_actor(kept)
+    annotation: VideoAnnotation
+    actors: list[Actor]
+    tubes: list[Tube]
+    """Of the actors."""
+    truth: Sequence[Tube] | None
+    thumbnails: Thumbnails | None
 
 
 def show(
-    annotation: VideoAnnotation,
-    actors: Sequence[Actor],
-    truth: Sequence[Tube] | None,
-    file: str | None,
-    prefix: Path,
-    plot_format: str,
-    thumbnails: Thumbnails | None,
+    job: Job, file: str | None, prefix: Path, args: argparse.Namespace
 ) -> tuple[VideoAnnotation, float | None, Path | None]:
-    """Write the pictures of one video and print their names.
+    """Write the pictures of one video and print their names; its file is read once, whatever is made of it.
 
-    Returns ``annotation`` with length and size, frames a second, and the annotated video, as far as its file tells.
+    Returns the annotation with length and size, frames a second, and the annotated video, as far as its file tells.
     """
+    from eval.film_strip import Strip, plot_film_strip
     from eval.plots import plot_tubes
-    from video.contact_sheet import write_contact_sheet
+    from eval.verdicts import looks_for
+    from video.contact_sheet import ContactSheet
+    from video.watching import Crops, SpreadFrames
+
+    name, looks = job.annotation.video, looks_for(job.tubes, job.truth, iou=args.iou, errors=args.errors)
+    facts: dict[str, Any] = {key: getattr(job.annotation, key) for key in ("width", "height", "num_frames")}
+    common: dict[str, Any] = {"ground_truth": job.truth, "looks": looks}
+    annotated, pictures = None, {}
+    if file is not None:
+        missed = [tube for tube in job.truth or () if looks.of_true(tube).word]
+        rows = [*((tube, False) for tube in job.tubes), *((tube, True) for tube in missed)]
+        sheet, spread = ContactSheet(job.tubes, **common), SpreadFrames(args.frames)
+        crops = Crops([tube for tube, _ in rows[:MAX_STRIPS]], COLUMNS)
+        wanted = {"sheet": sheet.see, "strip": crops.see, "plot": spread.see}
+        watchers = [see for kind, see in wanted.items() if kind in args.only]
+        annotated, seen = look_through(job, file, prefix, args, looks, watchers)
+        facts |= seen
+        pictures = spread.pictures(facts["num_frames"])
+        if "sheet" in args.only:
+            sheet.save(f"{prefix}_sheet.png")
+            print(f"{prefix}_sheet.png")
+        if "strip" in args.only:
+            path = f"{prefix}_strip.{args.format}"
+            strips = [Strip(tube, crops.of(k), is_true) for k, (tube, is_true) in enumerate(rows[:MAX_STRIPS])]
+            more = {"fps": facts["fps"], "title": name, "left_out": len(rows) - len(strips)}
+            plot_film_strip(path, strips, columns=COLUMNS, **more, **common)
+            print(path)
+    if "plot" in args.only:
+        plot_tubes(f"{prefix}_plot.{args.format}", job.tubes, title=name, pictures=pictures, **facts, **common)
+        print(f"{prefix}_plot.{args.format}")
+    fps = facts.pop("fps", None)
+    return replace(job.annotation, **facts), fps, annotated
+
+
+def look_through(
+    job: Job, file: str, prefix: Path, args: argparse.Namespace, looks: Looks, watchers: Sequence[Any]
+) -> tuple[Path | None, dict[str, Any]]:
+    """Read the video once for all ``watchers``, and draw into it if that is wanted; the drawing, size and length."""
     from video.drawing import annotate_video
     from video.frames import open_video
+    from video.watching import progress_bar, together, watch_video
 
-    tubes = [actor.tube for actor in actors]
-    size: dict[str, Any] = {key: getattr(annotation, key) for key in ("width", "height", "num_frames")}
-    video = None
-    if file is not None:
-        classes = {actor.tube.id: actor.classes for actor in actors}
-        video, sheet = Path(f"{prefix}_tubes.mp4"), Path(f"{prefix}_sheet.png")
-        with open_video(file) as source:
-            size = {"width": source.width, "height": source.height, "fps": source.fps}
-            total = source.stated_frames
-        with progress_bar(f"{annotation.video}: video", total) as step:
-            watch = None if thumbnails is None else thumbnails.see
-            size["num_frames"] = annotate_video(
-                file, video, tubes, top_classes=classes, ground_truth=truth, progress=step, watch=watch
-            )
-        print(video)
-        with progress_bar(f"{annotation.video}: contact sheet", size["num_frames"]) as step:
-            write_contact_sheet(file, sheet, tubes, ground_truth=truth, progress=step)
-        print(sheet)
-    plot = Path(f"{prefix}_plot.{plot_format}")
-    plot_tubes(plot, tubes, ground_truth=truth, title=annotation.video, **size)
-    print(plot)
-    fps = size.pop("fps", None)
-    return replace(annotation, **size), fps, video
+    with open_video(file) as source:
+        facts: dict[str, Any] = {"width": source.width, "height": source.height, "fps": source.fps}
+        total = source.stated_frames
+    see = together([*watchers, *([job.thumbnails.see] if job.thumbnails else [])])
+    path = Path(f"{prefix}_tubes.mp4") if "video" in args.only else None
+    with progress_bar(job.annotation.video, total) as step:
+        if path is None:
+            facts["num_frames"] = watch_video(file, see, [*job.tubes, *(job.truth or ())], progress=step)
+            return None, facts
+        facts["num_frames"] = annotate_video(
+            file,
+            path,
+            job.tubes,
+            top_classes={actor.tube.id: actor.classes for actor in job.actors},
+            ground_truth=job.truth,
+            progress=step,
+            watch=see,
+            looks=looks,
+            trails=1.0 if args.trails else 0.0,
+        )
+    print(path)
+    return path, facts
 
 
 def provenance(args: argparse.Namespace, record: dict[str, Any]) -> dict[str, Any]:
@@ -194,105 +243,6 @@ def provenance(args: argparse.Namespace, record: dict[str, Any]) -> dict[str, An
     if args.ground_truth:
         about["ground truth"] = file_record(args.ground_truth)
     return about | {name: value for name, value in record.items() if name not in ("videos", "failed")}
-
-
-def scores_by_video(files: Sequence[Path], names: Sequence[str]) -> dict[str, Path]:
-    """Score files by video; ValueError for one whose video is not in the table."""
-    from linking.scores import files_by_video
-
-    found = files_by_video(files)
-    for name, file in found.items():
-        if name not in names:
-            raise ValueError(f"{file}: it is of video {name!r}, which the table does not have{nearest(name, names)}")
-    return found
-
-
-def match_files(names: Sequence[str], files: Sequence[str], table: Path) -> dict[str, str]:
-    """The file of each video of the table, where one was given; ValueError for files that belong to none."""
-    if len(names) == 1 and len(files) == 1:
-        return {names[0]: files[0]}
-    found: dict[str, str] = {}
-    for file in files:
-        path = Path(file)
-        matches = [name for name in names if _stem(name) == (path.name if path.is_dir() else path.stem)]
-        if len(matches) > 1:
-            # names with folders: the path tells them apart
-            whole = path.as_posix() if path.is_dir() else path.with_suffix("").as_posix()
-            matches = [name for name in matches if f"/{whole}".endswith(f"/{name}")] or matches
-        if not matches:
-            raise ValueError(f"{file}: {table} has no video of this name{nearest(path.stem, names)}")
-        if len(matches) > 1:
-            listed = ", ".join(matches[:4])
-            raise ValueError(f"{file}: several videos of {table} could be meant: {listed}; give one table a video")
-        if matches[0] in found:
-            raise ValueError(f"{file}: video {matches[0]!r} was given already, as {found[matches[0]]}")
-        found[matches[0]] = file
-    return found
-
-
-def check_files(files: dict[str, str]) -> None:
-    """Open every video once, so that a bad one is found before the first picture is written."""
-    from video.frames import VideoError, open_video
-
-    for file in files.values():
-        with open_video(file) as source:
-            if source.is_live:
-                raise VideoError(f"{source.name}: tubes are drawn into files, not into live sources")
-
-
-def read_ground_truth(path: Path) -> dict[str, VideoAnnotation]:
-    from linking.tables import SUFFIXES, annotations_from_table, read_tubes
-    from video.jhmdb import is_jhmdb, parse_jhmdb
-    from video.pickles import load_pickle
-    from video.ucf24 import is_ucf24, parse_ucf24
-
-    if path.suffix.lower() in SUFFIXES:
-        return {annotation.video: annotation for annotation in annotations_from_table(read_tubes(path))}
-    data = load_pickle(path)
-    if is_jhmdb(data):
-        annotations = parse_jhmdb(data, path).videos
-    elif is_ucf24(data):
-        annotations = parse_ucf24(data, path).videos
-    else:
-        raise ValueError(f"{path}: neither a tube table nor the J-HMDB or UCF101-24 pickle")
-    return {annotation.video: annotation for annotation in annotations}
-
-
-def output_names(names: Sequence[str]) -> list[str]:
-    """A file name for every video: without folders where that is unambiguous, without characters that shells fear."""
-    stems = [_stem(name) for name in names]
-    chosen: list[str] = []
-    for name, stem in zip(names, stems):
-        plain = re.sub(r"[^\w.+()-]+", "_", stem if stems.count(stem) == 1 else name).strip("._")[:120] or "video"
-        number = 2
-        unique = plain
-        while unique in chosen:
-            unique, number = f"{plain}_{number}", number + 1
-        chosen.append(unique)
-    return chosen
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """The names most like ``name``, as the end of a sentence."""
-    by_stem = {_stem(other): other for other in known}
-    close = [by_stem[stem] for stem in get_close_matches(_stem(name), list(by_stem), n=3, cutoff=0.5)]
-    shown = close or list(known)[:3]
-    return f"; {'nearest' if close else 'it has'}: {', '.join(shown)}"[:150] if shown else ""
-
-
-@contextmanager
-def progress_bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, nothing elsewhere; gives the function to call with the number of frames done."""
-    from tqdm import tqdm
-
-    with tqdm(desc=title, total=total, unit="frame", disable=None, leave=False) as bar:
-        yield lambda done: bar.update(done - bar.n) and None
-
-
-def _stem(name: str) -> str:
-    """Name of a video without its folders; and without a suffix, if it ends in one of a video."""
-    last = name.rstrip("/").rpartition("/")[2]
-    return re.sub(r"\.(mp4|m4v|mov|avi|mkv|webm|mpe?g|ts|gif)$", "", last, flags=re.IGNORECASE)
 
 
 if __name__ == "__main__":

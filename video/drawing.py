@@ -9,13 +9,15 @@ from itertools import islice
 import numpy as np
 from PIL import Image
 
-from linking.colours import TRUTH, tube_colour
+from linking.colours import TRUTH, Colour
 from linking.geometry import box_iou
+from linking.looks import PLAIN, Looks
 from linking.records import Tube
 from video.frames import open_video
 from video.marks import Mark, draw_marks
 from video.panel import Panel, PanelEntry
 from video.source import VideoError
+from video.trails import draw_trails
 from video.writing import VideoWriter
 
 __all__ = ["Mark", "annotate_video", "draw_boxes", "marks_at"]
@@ -35,7 +37,7 @@ def draw_boxes(frame: np.ndarray, marks: Sequence[Mark]) -> np.ndarray:
     return np.asarray(picture)
 
 
-def marks_at(tubes: Sequence[Tube], frame: int) -> list[Mark]:
+def marks_at(tubes: Sequence[Tube], frame: int, looks: Looks = PLAIN) -> list[Mark]:
     """The boxes of ``tubes`` at ``frame``: label and the box's own score; without a score of its own, dashed."""
     marks = []
     for tube in tubes:
@@ -45,7 +47,7 @@ def marks_at(tubes: Sequence[Tube], frame: int) -> list[Mark]:
         score = _scores(tube)[place]
         interpolated = bool(np.isnan(score)) and _has_scores(tube)
         text = f"#{tube.id} {tube.label}" if np.isnan(score) else f"#{tube.id} {tube.label} {score:.2f}"
-        marks.append(Mark(tube.boxes[place], tube_colour(tube.id), text, dashed=interpolated))
+        marks.append(Mark(tube.boxes[place], looks.of(tube).colour, text, dashed=interpolated))
     return marks
 
 
@@ -59,13 +61,17 @@ def annotate_video(
     progress: Callable[[int], None] | None = None,
     max_frames: int | None = None,
     watch: Callable[[int, np.ndarray], None] | None = None,
+    looks: Looks = PLAIN,
+    trails: float = 0.0,
 ) -> int:
     """Write ``source`` to ``destination`` with its tubes drawn in and a panel at the right; number of frames.
 
     ``top_classes`` are the (label, score) pairs of a tube by its id, best first, of which three are shown; without
     them a tube shows its own. ``ground_truth`` is drawn in thin light lines. ``progress`` is called with the
     number of frames done, ``watch`` with each frame's number and its picture as decoded, for those who want to take
-    something else from it. No more than ``max_frames`` are written. Memory does not grow with the length of the video.
+    something else from it. ``looks`` gives tubes other colours than their own, says what these mean and adds words
+    to the panel. ``trails`` is for how many seconds the middle of each box leaves a fading path. No more than
+    ``max_frames`` are written. Memory does not grow with the length of the video.
 
     Raises VideoError when the video cannot be read or written, and when a tube has boxes beyond its last frame
     or outside its picture, which means that video and tubes do not belong together; then nothing is written.
@@ -73,7 +79,7 @@ def annotate_video(
     truth = ground_truth or ()
     with open_video(source) as video:
         size, scale = _picture_size(video.width, video.height)
-        panel = Panel(size[1], legend=_legend(tubes, truth))
+        panel = Panel(size[1], legend=_legend(tubes, truth, looks))
         width, height = size[0] + panel.width, size[1]
         check_places([*tubes, *truth], video.width, video.height, video.name)
         with VideoWriter(destination, width=width, height=height, fps=video.fps) as writer:
@@ -84,9 +90,12 @@ def annotate_video(
                 picture = Image.fromarray(frame)
                 if picture.size != size:
                     picture = picture.resize(size, Image.Resampling.BICUBIC)
-                draw_marks(picture, [*_truth_marks(truth, tubes, number), *marks_at(tubes, number)], scale=scale)
+                if trails > 0:
+                    draw_trails(picture, tubes, number, trails * video.fps, scale=scale, looks=looks)
+                marks = [*_truth_marks(truth, tubes, number, looks), *marks_at(tubes, number, looks)]
+                draw_marks(picture, marks, scale=scale)
                 canvas.paste(picture, (0, 0))
-                entries = _entries(tubes, number, top_classes or {})
+                entries = _entries(tubes, number, top_classes or {}, looks)
                 canvas.paste(panel.draw(entries, frame=number, seconds=number / video.fps), (size[0], 0))
                 writer.write(np.asarray(canvas))
                 if progress is not None:
@@ -126,34 +135,40 @@ def _picture_size(width: int, height: int) -> tuple[tuple[int, int], float]:
     return (max(2, 2 * round(width * scale / 2)), max(2, 2 * round(height * scale / 2))), scale
 
 
-def _truth_marks(truth: Sequence[Tube], tubes: Sequence[Tube], frame: int) -> list[Mark]:
+def _truth_marks(truth: Sequence[Tube], tubes: Sequence[Tube], frame: int, looks: Looks) -> list[Mark]:
     """Ground truth at ``frame``, named only where no tube of its label lies on it: there names are worth reading."""
     marks = []
     for tube in truth:
+        look = looks.of_true(tube)
         for mark in marks_at([tube], frame):
             rivals = marks_at([other for other in tubes if other.label == tube.label], frame)
             boxes = np.array([rival.box for rival in rivals]).reshape(-1, 4)
             found = bool((box_iou(np.asarray(mark.box)[None], boxes) >= 0.5).any())
-            marks.append(Mark(mark.box, TRUTH, "" if found else f"truth: {tube.label}", thin=True))
+            if look.word:
+                marks.append(Mark(mark.box, look.colour, f"{look.word}: {tube.label}", dashed=True))
+            else:
+                marks.append(Mark(mark.box, look.colour, "" if found else f"truth: {tube.label}", thin=True))
     return marks
 
 
-def _entries(tubes: Sequence[Tube], frame: int, top_classes: TopClasses) -> list[PanelEntry]:
+def _entries(tubes: Sequence[Tube], frame: int, top_classes: TopClasses, looks: Looks) -> list[PanelEntry]:
     """What the panel shows at ``frame``: the tubes that have begun and not ended, by id so that none jumps."""
     visible = sorted((tube for tube in tubes if tube.first_frame <= frame < tube.end_frame), key=lambda tube: tube.id)
     return [
         PanelEntry(
-            tube_colour(tube.id),
+            looks.of(tube).colour,
             f"#{tube.id}",
-            f"frames {tube.first_frame}–{tube.end_frame - 1}",
+            looks.of(tube).word or f"frames {tube.first_frame}–{tube.end_frame - 1}",
             tuple(top_classes.get(tube.id, ((tube.label, tube.score),)))[:3],
         )
         for tube in visible
     ]
 
 
-def _legend(tubes: Sequence[Tube], truth: Sequence[Tube]) -> list[tuple[str, tuple[int, int, int], bool]]:
-    lines = []
+def _legend(tubes: Sequence[Tube], truth: Sequence[Tube], looks: Looks) -> list[tuple[str, Colour, bool]]:
+    # what is said of true tubes only is drawn dashed
+    of_tubes = {look.colour for look in looks.tubes.values()}
+    lines = [(text, colour, colour not in of_tubes) for text, colour in looks.legend]
     if any(_has_scores(tube) and np.isnan(_scores(tube)).any() for tube in tubes):
         lines.append(("interpolated", (200, 200, 200), True))
     if truth:

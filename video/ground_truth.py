@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from linking.records import VideoAnnotation
-from video.annotations import AnnotationError, Annotations
+from video.annotations import AnnotationError, Annotations, read_annotations
 from video.ava import read_action_list
 from video.jhmdb import read_split_files
 from video.ucf24 import read_test_list
@@ -91,6 +91,20 @@ def choose_parts(
     if not all(parts):
         raise AnnotationError(f"{path}: no video of the {part} part has an annotation; is it the right list?")
     return GroundTruth(annotations.kind, parts, tuple(tests), frozenset(names), annotations.class_names)
+
+
+def truth_by_video(
+    path: str | os.PathLike[str], *, kind: str | None = None, split: int | None = None
+) -> dict[str, VideoAnnotation]:
+    """The ground truth of every video in a file or folder of any format, by name.
+
+    With ``split`` only the test videos of that split, where the format has splits. Errors as in read_annotations and
+    choose_parts; AnnotationError for boxes that belong to no tube.
+    """
+    annotations = read_annotations(path, kind=kind)
+    part = "test" if split is not None and annotations.splits else "all"
+    chosen = choose_parts(annotations, path, split=split or 1, part=part)
+    return {video.video: video for video in chosen.parts[0]}
 
 
 def _splits(annotations: Annotations, path: str | os.PathLike[str], split: int | None) -> Sequence:

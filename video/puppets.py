@@ -186,19 +186,19 @@ DEMO_PARTS = (("wave", 8, 76), ("jump", 56, 118))
 """What happens in the demo clip: label, first frame, one past the last."""
 
 
-def write_demo(path: str | os.PathLike[str], seed: int = 0) -> tuple[tuple[str, int, int], ...]:
-    """Write the demo clip: five seconds of 320x240 pixels with two puppets; returns who does what when.
+def write_demo(path: str | os.PathLike[str], seed: int = 0) -> tuple[DrawnTube, ...]:
+    """Write the demo clip: five seconds of 320x240 pixels with two puppets; returns who does what, when and where.
 
     Raises VideoError where the file cannot be written.
     """
     style = Style(width=320, height=240, min_person=0.52, max_person=0.62, camera=0.0, noise=0.0)
     rng = np.random.default_rng([seed, 1])
     source = random_source(rng, style, people=len(DEMO_PARTS))
-    scene = told_scene(rng, source, style, DEMO_PARTS, num_frames=125)
+    frames, tubes = draw(told_scene(rng, source, style, DEMO_PARTS, num_frames=125))
     with VideoWriter(path, width=style.width, height=style.height, fps=style.fps) as writer:
-        for frame, _ in render(scene):
+        for frame in frames:
             writer.write(frame)
-    return DEMO_PARTS
+    return tuple(sorted(tubes, key=lambda tube: tube.first_frame))
 
 
 def _make(folder: Path, config: PuppetsConfig, progress: Callable[[int, int], None] | None) -> dict[str, int]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from linking.looks import PLAIN, Looks
 from linking.records import Tube
 from video.drawing import marks_at
 from video.marks import Mark, draw_marks
@@ -42,7 +43,7 @@ class Thumbnails:
     """
 
     def __init__(self, tubes: Sequence[Tube], *, count: int = 6, ground_truth: Sequence[Tube] = ()) -> None:
-        """``count`` pictures of each tube at most; ``ground_truth`` is drawn in thin white lines."""
+        """``count`` pictures of each tube at most; ``ground_truth`` is drawn in thin light lines."""
         self._truth = ground_truth
         self._wanted: dict[int, list[Tube]] = {}
         for tube in tubes:
@@ -90,10 +91,18 @@ def shrunk(frame: np.ndarray, scale: float) -> Image.Image:
     return Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
 
 
-def marked(small: Image.Image, scale: float, tube: Tube, truth: Sequence[Tube], frame: int) -> Image.Image:
+def marked(
+    small: Image.Image, scale: float, tube: Tube | None, truth: Sequence[Tube], frame: int, looks: Looks = PLAIN
+) -> Image.Image:
     """A copy of ``small``, which is frame ``frame`` at ``scale``, with the boxes of ``tube`` and ``truth``."""
     picture = small.copy()
-    marks = [Mark(mark.box, (255, 255, 255), thin=True) for mark in marks_at(truth, frame)]
-    marks += [Mark(mark.box, mark.colour, dashed=mark.dashed) for mark in marks_at([tube], frame)]
+    marks = []
+    for true in truth:
+        look = looks.of_true(true)
+        marks += [
+            Mark(mark.box, look.colour, thin=not look.word, dashed=bool(look.word)) for mark in marks_at([true], frame)
+        ]
+    if tube is not None:
+        marks += [Mark(mark.box, mark.colour, dashed=mark.dashed) for mark in marks_at([tube], frame, looks)]
     draw_marks(picture, marks, scale=scale)
     return picture

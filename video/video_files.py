@@ -1,72 +1,90 @@
-"""Video files under a folder: by the name of their annotation, or all of them."""
+"""Which file is which video of a table, and what the files made of it are called."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
-from video.dataset_description import VIDEO_SUFFIXES
-from video.names import is_video_name
-from video.pictures import PICTURE_SUFFIXES
-
-# cameras write their names in capitals
-_SUFFIXES = (*VIDEO_SUFFIXES, *(suffix.upper() for suffix in VIDEO_SUFFIXES))
+from linking.scores import files_by_video
+from video.frames import VideoError, open_video
 
 
-def find_video(folder: Path, name: str) -> Path | None:
-    """The file or image folder of the video ``name`` (``class/clip``, as annotated) under ``folder``, or None."""
-    if not is_video_name(name):
-        return None
-    # Some copies put all videos into one folder, without the classes.
-    for plain in (folder / name, folder / name.rpartition("/")[2]):
-        # Not with_suffix: names of clips contain dots.
-        for path in (plain, *(plain.parent / (plain.name + suffix) for suffix in _SUFFIXES)):
-            if path.is_file() or (path == plain and path.is_dir()):
-                return path
-    return None
-
-
-def find_videos(folder: Path, names: Iterable[str]) -> dict[str, Path]:
-    """The videos of ``names`` that are there: by find_video, else the only file of that name in any folder below.
-
-    CVAT knows the last part of a file's path only.
-    """
-    found: dict[str, Path] = {}
-    missing = []
-    for name in names:
-        path = find_video(folder, name)
-        if path is None:
-            missing.append(name)
-        else:
-            found[name] = path
-    if missing:
-        by_end: dict[str, list[Path]] = {}
-        for path in video_files(folder):
-            by_end.setdefault(path.name, []).append(path)
-            if path.suffix.lower() in VIDEO_SUFFIXES:
-                by_end.setdefault(path.stem, []).append(path)
-        found |= {name: by_end[name][0] for name in missing if len(by_end.get(name, ())) == 1}
+def match_files(names: Sequence[str], files: Sequence[str], table: Path) -> dict[str, str]:
+    """The file of each video of the table, where one was given; ValueError for files that belong to none."""
+    if len(names) == 1 and len(files) == 1:
+        return {names[0]: files[0]}
+    found: dict[str, str] = {}
+    for file in files:
+        path = Path(file)
+        matches = [name for name in names if stem(name) == (path.name if path.is_dir() else path.stem)]
+        if len(matches) > 1:
+            # names with folders: the path tells them apart
+            whole = path.as_posix() if path.is_dir() else path.with_suffix("").as_posix()
+            matches = [name for name in matches if f"/{whole}".endswith(f"/{name}")] or matches
+        if not matches:
+            raise ValueError(f"{file}: {table} has no video of this name{nearest(path.stem, names)}")
+        if len(matches) > 1:
+            listed = ", ".join(matches[:4])
+            raise ValueError(f"{file}: several videos of {table} could be meant: {listed}; give one table a video")
+        if matches[0] in found:
+            raise ValueError(f"{file}: video {matches[0]!r} was given already, as {found[matches[0]]}")
+        found[matches[0]] = file
     return found
 
 
-def video_files(folder: Path) -> list[Path]:
-    """Every video file and every folder of pictures under ``folder``, sorted; links to folders are not followed."""
-    found: list[Path] = []
-    waiting = [folder]
-    while waiting:
-        here = waiting.pop()
-        try:
-            with os.scandir(here) as entries:
-                inside = [entry for entry in entries if not entry.name.startswith(".")]
-        except OSError:
-            continue
-        if here != folder and any(Path(entry.name).suffix.lower() in PICTURE_SUFFIXES for entry in inside):
-            found.append(here)
-            continue
-        for entry in inside:
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append(Path(entry.path))
-            elif Path(entry.name).suffix.lower() in VIDEO_SUFFIXES and entry.is_file():
-                found.append(Path(entry.path))
-    return sorted(found)
+def check_files(files: Mapping[str, str]) -> None:
+    """Open every video once, so that a bad one is found before the first picture is written."""
+    for file in files.values():
+        with open_video(file) as source:
+            if source.is_live:
+                raise VideoError(f"{source.name}: tubes are drawn into files, not into live sources")
+
+
+def same_video(name: str, known: Sequence[str]) -> str | None:
+    """The one of ``known`` that is ``name``, or is spelled like it but for folder and suffix; None where none is, or
+    several are."""
+    if name in known:
+        return name
+    alike = [other for other in known if stem(other) == stem(name)]
+    return alike[0] if len(alike) == 1 else None
+
+
+def scores_by_video(files: Sequence[Path], names: Sequence[str]) -> dict[str, Path]:
+    """Score files by video; ValueError for one whose video is not in the table."""
+    found = files_by_video(files)
+    for name, file in found.items():
+        if name not in names:
+            raise ValueError(f"{file}: it is of video {name!r}, which the table does not have{nearest(name, names)}")
+    return found
+
+
+def output_names(names: Sequence[str]) -> list[str]:
+    """A file name for every video: without folders where that is unambiguous, without characters that shells fear."""
+    stems = [stem(name) for name in names]
+    chosen: list[str] = []
+    for name, last in zip(names, stems):
+        plain = re.sub(r"[^\w.+()-]+", "_", last if stems.count(last) == 1 else name).strip("._")
+        # file systems count bytes, 255 of them, and endings are still to come
+        plain = plain.encode()[:120].decode(errors="ignore") or "video"
+        number = 2
+        unique = plain
+        while unique in chosen:
+            unique, number = f"{plain}_{number}", number + 1
+        chosen.append(unique)
+    return chosen
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The names most like ``name``, as the end of a sentence."""
+    by_stem = {stem(other): other for other in known}
+    close = [by_stem[last] for last in get_close_matches(stem(name), list(by_stem), n=3, cutoff=0.5)]
+    shown = close or list(known)[:3]
+    return f"; {'nearest' if close else 'it has'}: {', '.join(shown)}"[:150] if shown else ""
+
+
+def stem(name: str) -> str:
+    """Name of a video without its folders; and without a suffix, if it ends in one of a video."""
+    last = name.rstrip("/").rpartition("/")[2]
+    return re.sub(r"\.(mp4|m4v|mov|avi|mkv|webm|mpe?g|ts|gif)$", "", last, flags=re.IGNORECASE)
