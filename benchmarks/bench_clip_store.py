@@ -5,7 +5,8 @@
 Prints clips of 16 frames at 120 x 160 per CPU second, from the frames alone and as training sees them (random crop
 of 112, mirror, colours left alone), and how many times the rate of the file that is. The default video has
 340 x 256 pixels, 10 seconds and a key frame every 250, as Kinetics is kept in many places; it is made first. Runs are
-interleaved; medians are shown. The index of the file (a pass over the video) is made before.
+interleaved; medians are shown. The index of the file (a pass over the video) is made before. The last line is the
+loader of training on bundles, batches of 32 from two worker processes, all CPU time counted.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import resource
 import statistics
 import sys
 import tempfile
@@ -20,11 +22,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+from torch.utils.data import DataLoader
 
 from linking.files import replace_when_whole
+from recognition.class_clips import ClassClips, MicroBatches, collate
 from recognition.clip_sampling import ClipInput, random_frames
 from recognition.clip_views import ClipAugment, crop_size, random_view
-from video.class_datasets import ClassifiedVideo
+from video.class_datasets import ClassDataset, ClassifiedVideo
 from video.clip_store import ClipStore, Frames
 from video.writing import VideoWriter
 
@@ -48,14 +52,18 @@ def main() -> int:
         }
         opened = {name: store.open(video) for name, store in ways.items()}
         rates: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+        loaded: list[float] = []
         for repeat in range(args.repeats):
             for name, frames in opened.items():
                 rates[name].append((rate(frames, args.clips, repeat), rate(frames, args.clips, repeat, viewed=True)))
+            loaded.append(loader_rate(video, ways["bundle"], 32 * max(1, args.clips // 4), repeat))
     medians = {name: [statistics.median(values) for values in zip(*found)] for name, found in rates.items()}
     print(f"{'':<8}{'frames':>10}{'clips':>10}   per CPU second")
     for name, (frames_rate, clips_rate) in medians.items():
         times = clips_rate / medians["file"][1]
         print(f"{name:<8}{frames_rate:>10.0f}{clips_rate:>10.0f}   {times:6.1f}x")
+    by_loader = statistics.median(loaded)
+    print(f"{'loader':<8}{'':>10}{by_loader:>10.0f}   {by_loader / medians['file'][1]:6.1f}x")
     if args.json:
         result = {
             "machine": platform.machine(),
@@ -64,7 +72,8 @@ def main() -> int:
             "video": str(args.video) if args.video else "made: 340x256, 300 frames, a key frame every 250",
             "clips_per_cpu_second": {
                 name: {"frames_alone": values[0], "as_trained": values[1]} for name, values in medians.items()
-            },
+            }
+            | {"loader": {"as_trained": by_loader}},
         }
         with replace_when_whole(args.json) as temporary:
             temporary.write_text(json.dumps(result, indent=1) + "\n")
@@ -85,6 +94,24 @@ def rate(frames: Frames, count: int, seed: int, *, viewed: bool = False) -> floa
         if viewed:
             random_view(clip, CLIP, augment, rng)
     return count / (time.process_time() - started)
+
+
+def loader_rate(video: ClassifiedVideo, store: ClipStore, count: int, seed: int, *, workers: int = 2) -> float:
+    """Clips of the training loader per CPU second of all its processes."""
+    clips = ClassClips(
+        ClassDataset("one", ("",), (video,)), CLIP, ClipAugment(), store, seed=seed, clips_per_video=count
+    )
+    batches = MicroBatches(count, batch=32, seed=seed, end=count // 32)
+    started = time.process_time() + children_seconds()
+    for _ in DataLoader(clips, batch_sampler=batches, collate_fn=collate, num_workers=workers):
+        pass
+    return count / (time.process_time() + children_seconds() - started)
+
+
+def children_seconds() -> float:
+    """CPU seconds of the processes that were started and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def made_video(path: Path) -> Path:
