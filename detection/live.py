@@ -179,6 +179,7 @@ class _Run:
                 if change := self.governor.judge(now, busy, lost):
                     self._change_effort(frame, "less" if change > 0 else "more")
                 begun, idle, dropped, looked_at = time.monotonic(), 0.0, self.reader.dropped, self._looked_at
+        self.reader.close()  # what comes while the rest is finished is not of this run
         found = self.scorer.finish()
         if found:
             yield [self._only_labels(one) for one in found]
