@@ -1,12 +1,16 @@
 """Training of classifiers by its command line, on small videos of a moving square."""
 
 import json
+import os
 import runpy
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from eval.class_scores import read_scores
 from recognition.classifier_files import load_classifier
@@ -114,6 +118,36 @@ def test_two_stages_by_one_command_and_on_after_a_stop(run: Call, tmp_path: Path
     code, _, err = run(*words, "--resume")
     assert code == 0, err
     assert (output / "stage1" / "classifier.safetensors").stat().st_mtime_ns == before
+
+
+def test_torchrun_with_two_processes_gives_the_losses_of_one_with_twice_the_clips(
+    run: Call, data: Path, tmp_path: Path
+) -> None:
+    """LGD-3D with batch norm and dropout: 2 + 2 clips a step, against 4 in one process that takes them in two parts."""
+    words = ["--epochs=4", "--set=train.learning_rate=0.01"]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(TOOL)),
+            *("--dataset", str(data), "--output", str(tmp_path / "two"), *QUICK, *words),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    code, _, err = run(*words, "--set=train.accumulate=2", output=tmp_path / "one")
+    assert code == 0, err
+    curves, weights = [], []
+    for folder in (tmp_path / "two", tmp_path / "one"):
+        lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        curves.append([line["loss"] for line in lines])
+        weights.append(load_classifier(folder / "classifier.safetensors").network.state_dict())
+    # rounding only: the sums of the gradients in another order
+    assert len(curves[0]) == 4
+    assert curves[0] == pytest.approx(curves[1], rel=1e-4)
+    for name in ("backbone.res2.0.unit.conv1.weight", "head.local.weight"):
+        torch.testing.assert_close(weights[0][name], weights[1][name], rtol=0, atol=2e-3)
 
 
 def test_training_goes_on_from_another_classifier(run: Call, tmp_path: Path) -> None:
