@@ -113,7 +113,7 @@ def puppets_jobs(folder: Path, seed: int, epochs: int, *, only_blocks: bool) -> 
     if only_blocks:
         singles["lgd"] = lgd
         return [Job([train(name, *arguments)], runs / name / "scores.npz") for name, arguments in singles.items()]
-    singles["flow"] = [*lgd, "--stream", "flow", "--flow", folder / "flow"]
+    singles["flow"] = [*lgd, "--stream", "flow", "--flow", str(folder / "flow")]
     return [
         *(Job([train(name, *arguments)], runs / name / "scores.npz") for name, arguments in singles.items()),
         Job(stages, runs / "local-again" / "scores.npz"),
