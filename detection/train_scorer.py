@@ -75,6 +75,10 @@ def build_scorer(
             torchvision's video networks "kinetics", a file of their weights, or a classifier with LGD inside them.
         start: weights of another scorer with the same backbone; its classifiers are taken where they fit.
     """
+    if not config.background:
+        raise ValueError(
+            "background = False is for classifiers of whole clips; training on regions needs the background"
+        )
     torch.manual_seed(seed)
     network = ActionScorer(config)
     backbone = network.backbone

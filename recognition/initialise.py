@@ -86,7 +86,7 @@ def load_imagenet_(
     if isinstance(weights, WeightsEnum):
         if net.config.stride_on != "3x3":
             raise ValueError("torchvision's weights are for stride_on='3x3'; with '1x1' they compute something else")
-        source, images = str(weights), weights.get_state_dict(progress=True, check_hash=True)
+        source, images = str(weights), weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     else:
         source, images = str(weights), read_state_dict(Path(weights))
     load_state_strictly_(net, _inflate(net, images), source)

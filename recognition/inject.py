@@ -181,7 +181,7 @@ def _weights_of(network: str, weights: WeightsEnum | str | os.PathLike[str]) -> 
         return str(weights), read_state_dict(Path(weights))
     if not isinstance(weights, published):
         raise ValueError(f"{weights} are not weights of {network}; it has {', '.join(published.__members__)}")
-    return str(weights), weights.get_state_dict(progress=True, check_hash=True)
+    return str(weights), weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
 
 
 def _name_of(net: nn.Module) -> str:

@@ -27,6 +27,7 @@ from linking.trim import TrimConfig
 from recognition.lgd3d import lgd3d_small
 from recognition.model_files import save_model
 from recognition.preprocessing import Preprocessing
+from tests.published_layout import write_published
 from video.clips import read_video
 from video.writing import VideoWriter
 
@@ -337,6 +338,33 @@ def test_a_wrong_option_is_one_line(run: Run, files: Path, words: list[str], tol
     assert code == 2
     assert told in err
     assert err.count("\n") == 1
+
+
+def test_a_kinetics_classifier_finds_400_classes_without_training(
+    run: Run, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """s3d, with random weights of the published layout in torch's cache."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    video = files / "squares.mp4"
+    code, _, err = run(video, "--weights", "torchvision:s3d")
+    assert code == 2
+    assert "s3d-d76dad2f.pth" in err
+    assert "add --download" in err
+    torch.manual_seed(0)
+    write_published(tmp_path, "s3d")
+    words = ["--weights", "torchvision:s3d", "--no-video", "--score-threshold", 0, "--max-frames", 10]
+    code, _, err = run(video, *words)
+    assert code == 0, err
+    assert "Kinetics labels whole clips" in err
+    scored = read_scores(tmp_path / "out" / "squares.scores.npz")
+    assert len(scored.class_names) == 400
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    scorer, proposals = record["picked"]["networks"]
+    assert (record["picked"]["preset"], scorer["source"]) == ("own", "torchvision:s3d")
+    assert "Kinetics-400" in scorer["terms"]
+    assert "whole clips" in scorer["knowledge"]
+    assert proposals["source"].endswith("boxes.safetensors")
+    assert record["settings"]["pipeline"]["clip_stride"] == 16
 
 
 def test_help_shows_an_example_and_does_not_wait_for_torch() -> None:

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from detection.scorer import load_scorer
+from recognition.video_nets import VideoNetConfig
+from tests.published_layout import write_published
 from tests.squares import square_videos
 
 TOOL = Path(__file__).parents[1] / "tools" / "train_detection.py"
@@ -101,3 +104,23 @@ def test_what_cannot_be_done_is_one_line(run: Run, words: list[str], told: str) 
     assert out == ""
     assert told in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+def test_a_video_network_of_torchvision_is_trained_from_its_kinetics_weights(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """s3d with LGD, the smallest of them; random weights of the published layout lie in torch's cache."""
+    monkeypatch.setattr("torch.hub._hub_dir", str(tmp_path / "hub"))
+    torch.manual_seed(0)
+    published = write_published(tmp_path, "s3d")
+    main = runpy.run_path(str(TOOL))["main"]
+    words = ["--dataset", data, "--output", tmp_path / "run", "--preset", "lgd-s3d", "--body-weights", "kinetics"]
+    words += ["--epochs", 1, *[word for word in QUICK[1:] if "short_side" not in word and "widths" not in word]]
+    words += ["--set=scorer.short_side=48", "--set=train.batch_clips=2", "--set=train.learning_rate=1e-6"]
+    assert main([str(word) for word in words]) == 0, capsys.readouterr().err
+    scorer = load_scorer(tmp_path / "run" / "scorer.safetensors")
+    assert scorer.network.config.backbone == VideoNetConfig("s3d", lgd=True)
+    assert scorer.preprocessing == VideoNetConfig("s3d").preprocessing
+    name = "features.15.branch0.0.weight"
+    trained = scorer.network.backbone.net.get_parameter(name)
+    torch.testing.assert_close(trained, published[name], rtol=0, atol=2e-3)  # half precision, a few tiny steps

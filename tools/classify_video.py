@@ -33,14 +33,20 @@ if TYPE_CHECKING:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    from recognition.weights_location import add_fetch_options
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", nargs="*", metavar="VIDEO", help="video files or folders of pictures")
     parser.add_argument("--dataset", help="dataset folder, instead of videos")
     parser.add_argument("--part", choices=("train", "val", "test", "all"), default="test", help="default: test")
     parser.add_argument("--split", type=int, default=1, help="split of UCF101, HMDB51 or J-HMDB (default 1)")
     parser.add_argument(
-        "--weights", type=Path, required=True, metavar="FILE", help="classifier of train_recognition.py"
+        "--weights",
+        required=True,
+        metavar="WHERE",
+        help="classifier of train_recognition.py: a file, https://...#sha256=... or hf://owner/repository/file",
     )
+    add_fetch_options(parser)
     parser.add_argument("--top", type=int, default=5, metavar="N", help="classes to print (default 5)")
     parser.add_argument("--maps", type=Path, metavar="FILE", help=".png or .mp4; for one video")
     parser.add_argument("--map-class", metavar="NAME", help="the class whose map is shown, instead of the best")
@@ -80,13 +86,14 @@ def run(args: argparse.Namespace) -> int:
     from recognition.classifier_files import load_classifier
     from recognition.classify import ClassifyConfig, clip_scores, clips_of
     from recognition.memory import reuse_large_blocks
+    from recognition.weights_location import fetch_of, locate_weights
     from video.class_datasets import ClassifiedVideo, open_classes
     from video.source import VideoError
 
     reuse_large_blocks()
     if args.threads:
         torch.set_num_threads(args.threads)
-    model = load_classifier(args.weights, args.device)
+    model = load_classifier(locate_weights(args.weights, fetch_of(args)).path, args.device)
     config = ClassifyConfig(args.batch, precision=args.precision)
     if args.map_class is not None and args.map_class not in model.class_names:
         raise ValueError(f"unknown class {args.map_class!r}; the model knows {', '.join(model.class_names)}"[:300])

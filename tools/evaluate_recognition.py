@@ -29,12 +29,15 @@ if TYPE_CHECKING:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    from recognition.weights_location import add_fetch_options
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--weights", type=Path, metavar="FILE", help="classifier of train_recognition.py")
+    source.add_argument("--weights", metavar="WHERE", help="classifier: a file, https://...#sha256=..., hf://")
     source.add_argument(
         "--scores", type=Path, nargs="+", metavar="FILE", help="score files instead, of other videos each"
     )
+    add_fetch_options(parser)
     parser.add_argument("--dataset", help="dataset folder, with --weights")
     parser.add_argument("--part", choices=("train", "val", "test", "all"), default="test", help="default: test")
     parser.add_argument("--fold", metavar="I/N", help="instead: fold I of N of the training part, by source video")
@@ -158,13 +161,14 @@ def classified(args: argparse.Namespace) -> tuple[ClassScores, list[str]]:
     from recognition.classifier_files import load_classifier
     from recognition.classify import ClassifyConfig, classify_dataset
     from recognition.memory import reuse_large_blocks
+    from recognition.weights_location import fetch_of, locate_weights
     from video.class_datasets import fold_classes, open_classes
     from video.folds import parse_fold
 
     reuse_large_blocks()
     if args.threads:
         torch.set_num_threads(args.threads)
-    model = load_classifier(args.weights, args.device)
+    model = load_classifier(locate_weights(args.weights, fetch_of(args)).path, args.device)
     dataset = open_classes(args.dataset, split=args.split, part="train" if args.fold else args.part)
     if args.fold:
         _, dataset = fold_classes(dataset, *parse_fold(args.fold))

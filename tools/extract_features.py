@@ -20,9 +20,14 @@ from pathlib import Path
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    from recognition.weights_location import add_fetch_options
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="classifier")
+    parser.add_argument(
+        "--weights", required=True, metavar="WHERE", help="classifier: a file, https://...#sha256=..., hf://"
+    )
     parser.add_argument("--dataset", required=True, help="dataset folder")
+    add_fetch_options(parser)
     parser.add_argument("--part", choices=("train", "val", "test", "all"), default="all", help="default: all")
     parser.add_argument("--split", type=int, default=1, help="split of UCF101, HMDB51 or J-HMDB (default 1)")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the features")
@@ -60,12 +65,13 @@ def run(args: argparse.Namespace) -> int:
     from recognition.classify import ClassifyConfig
     from recognition.extract_features import extract_features
     from recognition.memory import reuse_large_blocks
+    from recognition.weights_location import fetch_of, locate_weights
     from video.class_datasets import open_classes
 
     reuse_large_blocks()
     if args.threads:
         torch.set_num_threads(args.threads)
-    model = load_classifier(args.weights, args.device)
+    model = load_classifier(locate_weights(args.weights, fetch_of(args)).path, args.device)
     dataset = open_classes(args.dataset, split=args.split, part=args.part)
     config = ClassifyConfig(args.batch, precision=args.precision, flow_folder=args.flow)
     done = failed = 0

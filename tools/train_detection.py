@@ -2,6 +2,7 @@
 
     python tools/train_detection.py --dataset data/jhmdb --fold 0/5 --output runs/scorer
     python tools/train_detection.py --dataset data/jhmdb,data/puppets --preset small --output runs/scorer --resume
+    python tools/train_detection.py --dataset data/ucf24 --preset lgd-r2plus1d18 --body-weights kinetics --device cuda
     python tools/train_detection.py --dataset data/ucf24 --preset resnet101 --body-weights imagenet --device cuda \\
         --set train.precision=bf16 --output runs/ucf24
 
@@ -24,21 +25,30 @@ from typing import Any
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    from recognition.weights_location import add_fetch_options
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True, help="dataset folder or .toml, or several with commas between them")
     parser.add_argument("--output", required=True, type=Path, help="folder of the results")
     parser.add_argument("--split", type=int, default=1, help="split whose training part is used (default 1)")
     parser.add_argument("--fold", metavar="I/N", help="hold fold I of N out for validation, by source video")
-    parser.add_argument("--preset", default="small", help="recipe: small (default), small-flow, tiny, resnet50, ...")
+    parser.add_argument(
+        "--preset",
+        default="small",
+        help="recipe: small (default), small-flow, tiny, resnet50, lgd-r2plus1d18, swin3d-t, ...",
+    )
     parser.add_argument("--config", type=Path, help="TOML file of settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
     parser.add_argument("--epochs", type=int, help="short for --set train.epochs=")
     parser.add_argument("--seed", type=int, help="short for --set train.seed=")
-    parser.add_argument("--weights", type=Path, help="scorer file to start from, with its backbone")
+    parser.add_argument(
+        "--weights", metavar="WHERE", help="scorer to start from: a file, https://...#sha256=..., hf://..."
+    )
     parser.add_argument(
         "--body-weights",
         metavar="WHERE",
-        help="start of the backbone: 'imagenet', a file of a ResNet's weights, or a classifier of train_recognition.py",
+        help="start of the backbone: 'imagenet', 'kinetics' for torchvision's video networks, a file of such weights, "
+        "or a classifier of train_recognition.py; weights that are named here are fetched",
     )
     parser.add_argument("--proposals", type=Path, help="tube table of proposals to take training regions from as well")
     parser.add_argument(
@@ -47,6 +57,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help="flow by tools/extract_flow.py: of the first dataset in DIR, of others in DIR/DATASET",
     )
+    add_fetch_options(parser)
     parser.add_argument("--max-minutes", type=float, help="start no epoch after that; go on with --resume")
     parser.add_argument("--resume", action="store_true", help="go on from OUTPUT/state.pt")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
@@ -89,6 +100,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from recognition.memory import reuse_large_blocks
     from recognition.model_files import load_model, save_model
     from recognition.preprocessing import Preprocessing
+    from recognition.weights_location import fetch_of, locate_weights
     from video.mixing import mix, open_for_training
 
     reuse_large_blocks()
@@ -98,7 +110,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise SettingsError(f"unknown preset {args.preset!r}; known are {', '.join(PRESETS)}")
     if args.resume and not (args.output / "state.pt").is_file():
         raise SettingsError(f"{args.output / 'state.pt'}: nothing to resume; leave --resume out to start")
-    start = load_scorer(args.weights) if args.weights else None
+    start = load_scorer(locate_weights(args.weights, fetch_of(args)).path) if args.weights else None
     recipe = PRESETS[args.preset]()
     if start:
         recipe = replace(recipe, scorer=start.network.config)

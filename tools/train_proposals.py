@@ -25,6 +25,8 @@ from typing import Any
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    from recognition.weights_location import add_fetch_options
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True, help="dataset folder or .toml, or several with commas between them")
     parser.add_argument("--output", required=True, type=Path, help="folder of the results")
@@ -36,8 +38,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--iterations", type=int, help="optimizer steps; short for --set iterations=")
     parser.add_argument("--seed", type=int, help="short for --set seed=")
     parser.add_argument(
-        "--weights", type=Path, help="model file to go on from, with its network; also one of convert_detectron2.py"
+        "--weights",
+        metavar="WHERE",
+        help="model to go on from, with its network; also one of convert_detectron2.py: a file, "
+        "https://...#sha256=..., hf://...",
     )
+    add_fetch_options(parser)
     parser.add_argument("--body-weights", metavar="WHERE", help="ImageNet weights of a ResNet: 'imagenet' or a file")
     parser.add_argument("--cache", type=Path, help="folder of decoded frames (default: OUTPUT/frames)")
     parser.add_argument("--max-minutes", type=float, default=math.inf, help="stop then; go on with --resume")
@@ -75,6 +81,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from linking.files import replace_when_whole
     from linking.settings import SettingsError, read_settings, with_settings
     from recognition.preprocessing import Preprocessing
+    from recognition.weights_location import fetch_of, locate_weights
     from video.datasets import LabelledVideo
     from video.mixing import open_for_training
 
@@ -87,7 +94,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise SettingsError(f"unknown preset {args.preset!r}; known are {', '.join(PRESETS)}")
     if args.resume and not (args.output / "state.pt").is_file():
         raise SettingsError(f"{args.output / 'state.pt'}: nothing to resume; leave --resume out to start")
-    start = as_actor_detector(load_detector(args.weights), args.weights) if args.weights else None
+    start = None
+    if args.weights:
+        path = locate_weights(args.weights, fetch_of(args)).path
+        start = as_actor_detector(load_detector(path), path)
     if args.body_weights:
         args.set.insert(0, "detector.frozen_norm=true")
     config = ProposalTraining(detector=start.config if start else PRESETS[args.preset]())

@@ -32,6 +32,8 @@ from typing import Any
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    from recognition.weights_location import add_fetch_options
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True, help="dataset folder, or several with commas between them")
     parser.add_argument("--output", required=True, type=Path, help="folder of the results")
@@ -49,8 +51,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=float, help="short for --set train.epochs=")
     parser.add_argument("--seed", type=int, help="short for --set train.seed=")
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--weights", type=Path, help="classifier file to start from; other classes get a new last layer")
+    start.add_argument(
+        "--weights",
+        metavar="WHERE",
+        help="classifier to start from: a file, https://...#sha256=..., hf://...; other classes get a new last layer",
+    )
     start.add_argument("--body-weights", metavar="WHERE", help="'imagenet', 'kinetics', or a file of such weights")
+    add_fetch_options(parser)
     parser.add_argument("--cache", type=Path, metavar="DIR", help="folder for small copies of the videos, read fast")
     parser.add_argument("--cache-gigabytes", type=float, default=4.0, help="memory for decoded videos (default 4)")
     parser.add_argument("--max-minutes", type=float, help="stop after that, in each stage; go on with --resume")
@@ -94,6 +101,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from recognition.memory import reuse_large_blocks
     from recognition.processes import join_processes
     from recognition.train_classifier import Run
+    from recognition.weights_location import fetch_of, locate_weights
     from video.class_datasets import mix_classes, open_for_training
 
     reuse_large_blocks()
@@ -108,7 +116,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         args.dataset.split(","), split=args.split, fold_name=args.fold, part=args.validate
     )
     dataset = mix_classes(training)
-    start = load_classifier(args.weights) if args.weights else None
+    start = load_classifier(locate_weights(args.weights, fetch_of(args)).path) if args.weights else None
 
     recipe = PRESETS[args.preset]()
     if start:
