@@ -6,7 +6,7 @@ the buffer has to drop any, work is saved where it costs least (docs/decisions/0
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _STRIDES = (2, 3, 4, 6, 8, 12, 16)
 
@@ -30,21 +30,22 @@ class Effort:
 
 
 def steps_down(full: Effort, *, clip_frames: int, may_drop_streams: bool) -> list[Effort]:
-    """``full`` and what follows when it is too much: the second stream goes, then proposals and clips become half as
-    many, then pictures are left out."""
-    steps = [full]
-    if may_drop_streams and full.streams > 1:
-        steps.append(Effort(1, full.proposal_stride, full.clip_stride, full.frame_stride))
-    last = steps[-1]
-    sparse = Effort(
-        last.streams, max(last.proposal_stride, 8), max(last.clip_stride, min(16, clip_frames)), last.frame_stride
+    """``full`` and what follows when it is too much, in the order of what it costs in accuracy.
+
+    Proposals and clips become half as many; every other picture is looked at; where ``may_drop_streams``, the second
+    stream (flow, which costs most) goes and every picture is looked at again; then more and more are left out.
+    """
+    sparse = replace(
+        full,
+        proposal_stride=max(full.proposal_stride, 8),
+        clip_stride=max(full.clip_stride, min(16, clip_frames)),
     )
-    if sparse != last:
+    steps = [full] if sparse == full else [full, sparse]
+    if may_drop_streams and full.streams > 1:
+        steps.append(replace(sparse, frame_stride=2 * full.frame_stride))
+        sparse = replace(sparse, streams=1)
         steps.append(sparse)
-    return steps + [
-        Effort(sparse.streams, sparse.proposal_stride, sparse.clip_stride, full.frame_stride * stride)
-        for stride in _STRIDES
-    ]
+    return steps + [replace(sparse, frame_stride=stride * full.frame_stride) for stride in _STRIDES]
 
 
 class Governor:
