@@ -21,7 +21,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 
 from detection.detectors import IMAGENET_MEAN, IMAGENET_STD, STRIDE, DetectorConfig, build_detector, to_batch
-from detection.detectron2_networks import Detectron2Config, build_detectron2_network
+from detection.detectron2_networks import Detectron2Config, unfilled_detectron2_network
 from recognition.model_files import ModelFileError, load_model, load_state_, load_state_strictly_, save_model
 from recognition.preprocessing import Preprocessing
 from recognition.weights_location import CACHE_ONLY, Fetch, published_state
@@ -101,7 +101,7 @@ def load_detector(path: str | Path) -> TrainedDetector:
         raise ModelFileError(f"{path}: unknown network {what}: written by a newer version?")
     try:
         config = kind(**options)
-        model = build_detectron2_network(config) if isinstance(config, Detectron2Config) else build_detector(config)
+        model = unfilled_detectron2_network(config) if isinstance(config, Detectron2Config) else build_detector(config)
         preprocessing = Preprocessing.from_dict(file.preprocessing)
     except (ValueError, TypeError) as error:
         raise ModelFileError(f"{path}: its header describes no network we can build: {error}"[:300]) from None
@@ -121,7 +121,7 @@ def as_actor_detector(trained: TrainedDetector, path: str | Path) -> TrainedDete
         raise ModelFileError(f"{path}: a region proposal network alone is not trained here: take a Faster R-CNN")
     person = names.index("person") + 1 if "person" in names else 1
     config = dataclasses.replace(config, classes=1)
-    model = build_detectron2_network(config)
+    model = unfilled_detectron2_network(config)
     weights = trained.model.state_dict()
     for kind in ("weight", "bias"):
         scores, boxes = (f"roi_heads.box_predictor.{part}.{kind}" for part in ("cls_score", "bbox_pred"))

@@ -135,6 +135,13 @@ def build_detectron2_network(config: Detectron2Config) -> FasterRCNN:
     )
 
 
+def unfilled_detectron2_network(config: Detectron2Config) -> FasterRCNN:
+    """The same without any values, for weights that are loaded at once: random ones take a second or two to draw."""
+    with torch.device("meta"):
+        model = build_detectron2_network(config)
+    return model.to_empty(device="cpu")
+
+
 class FourthStage(nn.Module):
     """A ResNet up to its fourth stage (detectron2's res4), stride 16."""
 
@@ -180,11 +187,11 @@ class ExactAnchors(AnchorGenerator):
         device: torch.device = torch.device("cpu"),  # noqa: B008 - the signature that is overridden
     ) -> Tensor:
         """(sizes * ratios, 4) around zero; all ratios (height over width) of a size, then those of the next."""
-        size = torch.as_tensor(scales, dtype=torch.float64)[:, None]
-        ratio = torch.as_tensor(aspect_ratios, dtype=torch.float64)[None, :]
+        size = torch.as_tensor(scales, dtype=torch.float64, device=device)[:, None]
+        ratio = torch.as_tensor(aspect_ratios, dtype=torch.float64, device=device)[None, :]
         half_width = (size / ratio.sqrt() / 2).flatten()
         half_height = (size * ratio.sqrt() / 2).flatten()
-        return torch.stack([-half_width, -half_height, half_width, half_height], dim=1).to(device, dtype)
+        return torch.stack([-half_width, -half_height, half_width, half_height], dim=1).to(dtype)
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
         self.set_cell_anchors(feature_maps[0].dtype, feature_maps[0].device)

@@ -26,7 +26,7 @@ from detection.detectron2_networks import (
     BODIES,
     Detectron2Config,
     ExactAnchors,
-    build_detectron2_network,
+    unfilled_detectron2_network,
 )
 from recognition.model_files import ModelFileError, load_state_strictly_
 from recognition.preprocessing import Preprocessing
@@ -76,7 +76,7 @@ def convert_checkpoint(
     config = config_of(state, path, stride_in_3x3=torchvision_body, proposals=proposals)
     names = _class_names(config.classes, class_names, path)
     _check_anchors(state, config, path)
-    model = build_detectron2_network(config).eval()
+    model = unfilled_detectron2_network(config).eval()
     weights = {}
     for name, tensor in _with_statistics(state).items():
         if _NO_WEIGHTS.fullmatch(name) or name.startswith(OTHER_HEADS):
