@@ -13,6 +13,7 @@ import matplotlib as mpl
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
+from matplotlib.textpath import text_to_path
 
 from linking.files import replace_when_whole
 
@@ -52,6 +53,26 @@ def save(figure: Figure, path: Path, settings: dict[Any, Any]) -> None:
         # a letter that no font has is drawn as an empty box, which says it
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(temporary, dpi=200, metadata=metadata)
+
+
+def fitted(text: str, points: float, *, size: float, bold: bool = False) -> str:
+    """``text`` in one line, cut with an ellipsis where it is wider than ``points`` at a ``size`` of letters."""
+    text = " ".join(text.split())
+    letters = font_manager.FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
+
+    def width(part: str) -> float:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            # the letter at the end makes spaces count
+            return text_to_path.get_text_width_height_descent(f"{part}…", letters, ismath=False)[0]
+
+    if width(text) <= points:
+        return text
+    fits, too_long = 0, len(text)
+    while too_long - fits > 1:
+        middle = (fits + too_long) // 2
+        fits, too_long = (middle, too_long) if width(text[:middle]) <= points else (fits, middle)
+    return f"{text[:fits].rstrip()}…"
 
 
 @cache

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from eval.figure_files import check_format, save, styles
+from eval.figure_files import check_format, fitted, save, styles
 from linking.colours import Colour
 from linking.geometry import paired_box_iou
 from linking.looks import PLAIN, Look, Looks
@@ -94,20 +94,22 @@ def film_strip_figure(
     shape = next((strip.crops[0].picture.shape for strip in strips if strip.crops), (5, 4))
     tall = wide * shape[0] / shape[1]
     curves = [_has_curve(strip, looks) for strip in strips]
-    head = 0.12 + (0.26 if title else 0) + 0.24
+    legend = _legend_entries(strips, truth, looks)
+    head = 0.12 + 0.26 * bool(title) + 0.24 * bool(legend)
     rows = [_HEAD + tall + _TIMES + (_CURVE + 0.06) * curve + _SPACE for curve in curves]
     height = head + sum(rows) + (0.25 if left_out or not strips else 0)
     figure = Figure(figsize=(_WIDTH, height))
     page = _Page(figure, height)
     if title:
-        page.write(0.1, 0.1, title[:90], size=9, weight="bold")
+        page.write(0.1, 0.1, fitted(title, 72 * (_WIDTH - 0.3), size=9, bold=True), size=9, weight="bold")
     top = head
     for strip, row, curve in zip(strips, rows, curves):
         _draw_row(page, strip, top, wide, tall, curve, truth, fps, looks)
         top += row
     if left_out or not strips:
         page.write(_LEFT, top, f"and {left_out} more tubes with lower scores" if left_out else "no tubes", colour=_DIM)
-    _add_legend(figure, strips, truth, looks, 1 - (0.06 + (0.26 if title else 0)) / height)
+    if legend:
+        _add_legend(figure, legend, 1 - (0.06 + 0.26 * bool(title)) / height)
     return figure
 
 
@@ -172,8 +174,7 @@ def _draw_head(page: _Page, strip: Strip, look: Look, top: float, fps: float | N
     for spine in swatch.spines.values():
         spine.set(color=colour * 0.72, linewidth=0.9, linestyle=_DASHES if strip.is_true else "solid")
     score = "" if np.isnan(tube.score) else f"  {tube.score:.2f}"
-    label = " ".join(tube.label.split())
-    label = label if len(label) <= 36 else f"{label[:35]}…"
+    label = fitted(tube.label, 200, size=8.5, bold=True)
     name = f"truth: {label}" if strip.is_true else f"#{tube.id}  {label}{score}"
     title = page.write(_LEFT + 0.2, top + 0.03, name, size=8.5, weight="bold")
     if look.word:
@@ -240,7 +241,8 @@ def _has_curve(strip: Strip, looks: Looks) -> bool:
     return bool(strip.crops) and not strip.is_true and (scored or strip.tube.id in looks.about)
 
 
-def _add_legend(figure: Figure, strips: Sequence[Strip], truth: Sequence[Tube], looks: Looks, top: float) -> None:
+def _legend_entries(strips: Sequence[Strip], truth: Sequence[Tube], looks: Looks) -> list[tuple[Any, str]]:
+    """What colours and lines mean; nothing where there is only the score, which is named at its axis."""
     entries: list[tuple[Any, str]] = [
         (Patch(facecolor=(*_rgb(colour), 0.6), edgecolor=tuple(_rgb(colour) * 0.72), linewidth=0.8), name)
         for name, colour in looks.legend
@@ -255,21 +257,24 @@ def _add_legend(figure: Figure, strips: Sequence[Strip], truth: Sequence[Tube], 
             Line2D([], [], color="white", linewidth=1.2, linestyle=_DASHES),
         )
         entries.append((line, "true box"))
-    if len(entries) > 1:  # a score alone is named at its axis
-        handles, names = zip(*entries)
-        figure.legend(
-            handles,
-            names,
-            loc="upper left",
-            bbox_to_anchor=(_LEFT / _WIDTH, top),
-            ncols=len(entries),
-            frameon=False,
-            fontsize=7,
-            borderpad=0,
-            borderaxespad=0,
-            handlelength=1.6,
-            columnspacing=1.2,
-        )
+    return entries if len(entries) > 1 else []
+
+
+def _add_legend(figure: Figure, entries: Sequence[tuple[Any, str]], top: float) -> None:
+    handles, names = zip(*entries)
+    figure.legend(
+        handles,
+        names,
+        loc="upper left",
+        bbox_to_anchor=(_LEFT / _WIDTH, top),
+        ncols=len(entries),
+        frameon=False,
+        fontsize=7,
+        borderpad=0,
+        borderaxespad=0,
+        handlelength=1.6,
+        columnspacing=1.2,
+    )
 
 
 def _rgb(colour: Colour) -> np.ndarray:

@@ -11,20 +11,17 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from eval.figure_files import check_format, save, styles
+from eval.figure_files import check_format, fitted, save, styles
+from eval.tube_legend import DASHES, LEGEND_WIDTH, MAX_LEGEND, add_legend, on_paper
 from eval.tube_pieces import Piece, cross_section, pieces
 from eval.tube_view import TubeView, draw_box, draw_frame, set_limits
-from linking.colours import TRUTH, Colour
+from linking.colours import Colour
 from linking.looks import PLAIN, Looks
 from linking.records import Tube
 
-_TRUTH_GREY, _DASHES = "0.3", (0, (3, 2))
-_MAX_LEGEND, _MAX_LETTERS = 14, 20  # entries, letters of a label: what fits beside the figure
-_WIDTH, _LEGEND_WIDTH = 7.2, 1.75
+_WIDTH = 7.2
 """Inches: a page of two columns."""
 
 
@@ -87,7 +84,7 @@ def tube_figure(
     truth, pictures = ground_truth or (), dict(sorted((pictures or {}).items()))
     view = _view([*tubes, *truth], width, height, num_frames)
     low, high = view.bounds()
-    drawing = _WIDTH - _LEGEND_WIDTH - 0.75  # numbers and names of the axes stand beside it
+    drawing = _WIDTH - LEGEND_WIDTH - 0.75  # numbers and names of the axes stand beside it
     tall = min(drawing * (high[1] - low[1]) / (high[0] - low[0]), 5.0)
     top, bottom = (0.36 if title else 0.12), 0.36
     size = _WIDTH, max(tall + top + bottom, 2.4)
@@ -96,11 +93,11 @@ def tube_figure(
     set_limits(axes, view)
     draw_box(axes, view, fps)
     _draw_bodies(axes, view, tubes, truth, pictures, looks, smooth)
-    if len(tubes) <= _MAX_LEGEND:
+    if len(tubes) <= MAX_LEGEND:
         _number(axes, view, tubes, looks)
-    _add_legend(figure, tubes, truth, looks)
+    add_legend(figure, tubes, truth, looks)
     if title:
-        shown = title if len(title) <= 90 else f"{title[:89]}…"
+        shown = fitted(title, 72 * (_WIDTH - LEGEND_WIDTH - 0.3), size=9, bold=True)
         figure.text(0.1 / size[0], 1 - 0.1 / size[1], shown, fontsize=9, weight="bold", va="top", parse_math=False)
     return figure
 
@@ -143,7 +140,8 @@ def _draw_bodies(
                 _draw_piece(axes, view, piece, looks.of(piece.tube).colour, order)
             order += 0.01
         order += 1
-    for piece in found if pictures else ():
+    # in a crowd it would only add to the confusion
+    for piece in found if pictures and len(tubes) <= MAX_LEGEND else ():
         _draw_ghost(axes, view, piece, looks.of(piece.tube).colour, order)
 
 
@@ -170,7 +168,7 @@ def _draw_piece(axes: Any, view: TubeView, piece: Piece, colour: Colour, order: 
         )
     # the edge at the back below is seen through two walls
     widths = [0.9, 0.9, 0.4, 0.9]
-    style = _DASHES if piece.pale else "solid"
+    style = DASHES if piece.pale else "solid"
     axes.add_collection(
         LineCollection(list(edges), colors=[dark], linewidths=widths, linestyles=[style], zorder=order), autolim=False
     )
@@ -193,9 +191,9 @@ def _draw_wires(axes: Any, view: TubeView, piece: Piece, looks: Looks, order: fl
     for place, is_end in ((0, piece.begins), (-1, piece.ends)):
         if is_end:
             lines.append(np.concatenate([edges[:, place], edges[:1, place]]))
-    colour = _on_paper(looks.of_true(piece.tube).colour)
+    colour = on_paper(looks.of_true(piece.tube).colour)
     axes.add_collection(
-        LineCollection(lines, colors=[colour], linewidths=1.0, linestyles=[_DASHES], zorder=order), autolim=False
+        LineCollection(lines, colors=[colour], linewidths=1.0, linestyles=[DASHES], zorder=order), autolim=False
     )
 
 
@@ -237,63 +235,3 @@ def _number(axes: Any, view: TubeView, tubes: Sequence[Tube], looks: Looks) -> N
             zorder=1e6,
             path_effects=[withStroke(linewidth=2.2, foreground="white")],
         )
-
-
-def _add_legend(figure: Figure, tubes: Sequence[Tube], truth: Sequence[Tube], looks: Looks) -> None:
-    entries: list[tuple[Any, str]] = []
-    for tube in tubes[:_MAX_LEGEND]:
-        score = "" if np.isnan(tube.score) else f" {tube.score:.2f}"
-        entries.append((_patch(looks.of(tube).colour), f"#{tube.id} {short(tube.label)}{score}"))
-    if len(tubes) > _MAX_LEGEND:
-        entries.append((Patch(alpha=0), f"and {len(tubes) - _MAX_LEGEND} more"))
-    missed = [tube for tube in truth if looks.of_true(tube).word]
-    labels = sorted({tube.label for tube in truth if not looks.of_true(tube).word})
-    if labels:
-        shown = [short(label) for label in labels[:3]] + [f"and {len(labels) - 3} more"] * (len(labels) > 3)
-        entries.append((_dashed(_TRUTH_GREY), "\n".join(["ground truth:", *shown])))
-    for tube in missed[:3]:
-        look = looks.of_true(tube)
-        entries.append((_dashed(_on_paper(look.colour)), f"{look.word}: {short(tube.label)}"))
-    if len(missed) > 3:
-        entries.append((Patch(alpha=0), f"and {len(missed) - 3} more {looks.of_true(missed[3]).word}"))
-    top = 0.96
-    if looks.legend:
-        # what is said of true tubes only stands below, with their labels
-        meant = {look.colour for look in looks.tubes.values()}
-        meanings = [(_patch(colour), name) for name, colour in looks.legend if colour in meant]
-        top -= _legend(figure, meanings, top) + 0.02 if meanings else 0
-    if entries:
-        _legend(figure, entries, top)
-
-
-def _legend(figure: Figure, entries: Sequence[tuple[Any, str]], top: float) -> float:
-    """Entries below each other at the right; the height they take, as a share of the figure."""
-    handles, names = zip(*entries)
-    left = 1 - _LEGEND_WIDTH / figure.get_figwidth()
-    legend = figure.legend(
-        handles, names, loc="upper left", bbox_to_anchor=(left, top), frameon=False, fontsize=7.5, borderpad=0.1
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a label may hold a dollar sign without being a formula
-    lines = sum(name.count("\n") + 1 for name in names)
-    return lines * 0.155 / figure.get_figheight()
-
-
-def _patch(colour: Colour) -> Patch:
-    rgb = np.array(colour) / 255
-    return Patch(facecolor=(*rgb, 0.55), edgecolor=tuple(rgb * 0.72), linewidth=0.8)
-
-
-def _dashed(colour: Any) -> Line2D:
-    return Line2D([], [], color=colour, linewidth=1.0, linestyle=_DASHES)
-
-
-def _on_paper(colour: Colour) -> Any:
-    """Ground truth is light on pictures and grey on paper."""
-    return _TRUTH_GREY if colour == TRUTH else tuple(np.array(colour) / 255)
-
-
-def short(label: str) -> str:
-    """A label in one line, cut where it is too long for a legend."""
-    label = " ".join(label.split())
-    return label if len(label) <= _MAX_LETTERS else label[: _MAX_LETTERS - 1] + "…"

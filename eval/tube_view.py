@@ -56,7 +56,8 @@ class TubeView:
 def draw_box(axes: Any, view: TubeView, fps: float | None) -> None:
     """The three walls behind everything, with grids, and the ticks and names of the axes in front."""
     times, time_name, name_of = _time_ticks(view.frames, fps)
-    xs, ys = (_ticks(length, count) for length, count in ((view.width, 4), (view.height, 4)))
+    longer = max(view.width, view.height)
+    xs, ys = (_ticks(length, max(1, round(4 * length / longer))) for length in (view.width, view.height))
     end, width, height = view.frames, view.width, view.height
     for wall in (
         view.points([0, end, end, 0], [0, 0, width, width], height),  # the floor

@@ -51,8 +51,9 @@ def group_by_actor(tubes: Sequence[Tube], *, overlap: float = 0.5, count: int = 
 
 
 def one_by_one(tubes: Sequence[Tube]) -> list[Actor]:
-    """Every tube as an actor of its own, in the order given."""
-    return [Actor(tube, ((tube.label, tube.score),), (tube,)) for tube in tubes]
+    """Every tube as an actor of its own, in the same order."""
+    order = sorted(tubes, key=lambda tube: (np.isnan(tube.score), -tube.score, tube.id))
+    return [Actor(tube, ((tube.label, tube.score),), (tube,)) for tube in order]
 
 
 def best_classes(actor: Actor, scored: ScoredVideo, *, count: int = 3) -> tuple[tuple[str, float], ...]:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -122,7 +123,7 @@ def test_ground_truth_is_dashed_wire() -> None:
     assert walls(figure) == []
     (wire,) = wires(figure)
     assert len(wire.get_segments()) == 4 + 2  # edges along the time, and both ends
-    assert legend_of(figure) == ["ground truth:\nrun"]
+    assert legend_of(figure) == ["truth: run"]
 
 
 def test_frames_stand_at_their_times_and_later_things_cover_earlier_ones() -> None:
@@ -176,13 +177,28 @@ def test_axes_count_frames_where_nobody_knows_seconds_and_minutes_where_there_ar
 def test_the_legend_names_tubes_with_their_scores() -> None:
     labels = ["run", "a label that is far too long for a legend", "$x_1$"]
     figure = tube_figure([tube(0, 5, number=k, label=label) for k, label in enumerate(labels)])
-    assert legend_of(figure) == ["#0 run 0.75", "#1 a label that is far… 0.75", "#2 $x_1$ 0.75"]
+    first, second, third = legend_of(figure)
+    assert (first, third) == ("#0 run 0.75", "#2 $x_1$ 0.75")
+    assert second.startswith("#1 a label that")
+    assert second.endswith("… 0.75")
     figure.savefig(Path("/dev/null"), format="png")  # a dollar sign is no formula
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("label", ["W" * 60, "i" * 200, "跑" * 60, "a label that is far too long for a legend"])
+def test_no_label_leaves_the_page(label: str) -> None:
+    figure = tube_figure([tube(0, 5, number=12, label=label)], ground_truth=[tube(0, 5, label=label)], title=label)
+    FigureCanvasAgg(figure).draw()
+    (legend,) = figure.legends
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+    assert figure.texts[0].get_window_extent().x1 <= legend.get_window_extent().x0
+
+
 def test_the_legend_of_a_crowd_is_cut() -> None:
-    figure = tube_figure([tube(0, 5, number=k) for k in range(40)])
+    crowd = [Tube("run", np.arange(5), tube(0, 5).boxes, None, 0.01 * k, k) for k in range(40)]
+    figure = tube_figure(crowd)
     assert len(legend_of(figure)) == 15
+    assert legend_of(figure)[0] == "#39 run 0.39", "best first"
     assert legend_of(figure)[-1] == "and 26 more"
 
 

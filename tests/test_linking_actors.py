@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from linking.actors import best_classes, group_by_actor
+from linking.actors import best_classes, group_by_actor, one_by_one
 from linking.records import NO_SCORE, Detections, Tube
 from linking.scores import ScoredVideo
 
@@ -100,3 +100,12 @@ def test_a_tube_without_scored_boxes_keeps_its_own_class() -> None:
     unknown = Tube(tube.label, tube.frames, tube.boxes, score=0.9)
     (actor,) = group_by_actor([unknown])
     assert best_classes(actor, scored_video()) == (("walk", 0.9),)
+
+
+def test_every_tube_can_be_an_actor_of_its_own_best_first() -> None:
+    tubes = [still("walk", 0.3, 1), still("run", 0.6, 2), still("run", math.nan, 0)]
+    assert [(actor.tube.id, actor.classes[0][0], len(actor.tubes)) for actor in one_by_one(tubes)] == [
+        (2, "run", 1),
+        (1, "walk", 1),
+        (0, "run", 1),
+    ]
