@@ -7,11 +7,12 @@
     python tools/convert_annotations.py tubes.csv --to cvat --output corrected/
     python tools/convert_annotations.py results/ --from act --class-names classes.txt --output tubes.csv
     python tools/convert_annotations.py tubes.csv --to mot --output sequences/
+    python tools/convert_annotations.py JHMDB-GT.pkl --part train --to coco --one-class actor --output actors.json
 
 reads   table (csv, parquet, json), jhmdb, jhmdb-masks, ucf24, ucf24-mat, multisports, act, ava, ava-proposals, mot,
         cvat
 writes  table (by the suffix .csv, .parquet, .json), cvat (.xml, or a folder), and with --to: jhmdb, ucf24,
-        multisports, act, ava, mot
+        multisports, act, ava, mot, coco (boxes of single pictures, to train detectors with)
 prints  what was read, and what the new format cannot hold
 
 Frames of tube tables count from 0 and boxes are continuous corners; readers and writers convert (docs/formats.md).
@@ -45,10 +46,19 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     details.add_argument("--attribute", metavar="NAME", help="cvat: the attribute of a track that is the action")
     details.add_argument("--fps", type=float, help="ava: frames a second; without it, frames are seconds")
     details.add_argument("--start", type=float, default=0.0, metavar="S", help="ava: second with which videos begin")
-    details.add_argument("--size", metavar="WxH", help="ava: size of all videos, to turn fractions into pixels")
+    details.add_argument("--size", metavar="WxH", help="size of all videos: ava, whose boxes are fractions; coco")
     details.add_argument("--excluded", type=Path, metavar="FILE", help="ava: key frames to leave out")
     details.add_argument("--as-published", action="store_true", help="leave coordinates as they stand on both sides")
-    return parser.parse_args(argv)
+    coco = parser.add_argument_group("--to coco")
+    coco.add_argument("--one-class", metavar="NAME", help="the only class, whatever the labels: 'actor' for proposals")
+    coco.add_argument("--every", type=int, default=1, metavar="K", help="every K-th frame; neighbours hardly differ")
+    coco.add_argument(
+        "--frame-files", metavar="PATTERN", help="of pictures (default '{video}/{frame:05d}.png', from 1)"
+    )
+    args = parser.parse_args(argv)
+    if args.every < 1:
+        parser.error("--every must be 1 or more")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,15 +80,32 @@ def convert(args: argparse.Namespace) -> None:
     from video.annotation_writing import kind_to_write, write_annotations
     from video.annotations import joined, read_annotations
 
-    kind = kind_to_write(args.output, args.to)
+    kind = "coco" if args.to == "coco" else kind_to_write(args.output, args.to)
     options = format_options(args)
     read = [(read_annotations(path, kind=args.source, options=options), path) for path in args.inputs]
     annotations = chosen_part(joined(read), args)
     print(f"{annotations.kind}: {summary(annotations)}")
-    lost = write_annotations(annotations, args.output, kind=kind, options=options)
+    if kind == "coco":
+        lost = to_coco(annotations, args)
+    else:
+        lost = write_annotations(annotations, args.output, kind=kind, options=options)
     print(f"written as {kind}: {args.output}")
     for sentence in lost:
         print(f"lost: {sentence}")
+
+
+def to_coco(annotations: Any, args: argparse.Namespace) -> list[str]:
+    from video.coco_writing import FRAME_FILES, write_coco
+
+    write_coco(
+        annotations.table,
+        args.output,
+        frame_files=args.frame_files or FRAME_FILES,
+        one_class=args.one_class,
+        every=args.every,
+        size=parse_size(args.size),
+    )
+    return ["which boxes are one tube, and scores"]
 
 
 def format_options(args: argparse.Namespace) -> Any:
