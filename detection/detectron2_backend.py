@@ -2,9 +2,9 @@
 
 CONFIG is a name of its model zoo (``COCO-Detection/faster_rcnn_R_101_FPN_3x``) or a file, ``.yaml`` or LazyConfig
 ``.py`` (whose code is run). WEIGHTS is a file or an address that detectron2 knows; without it those of the zoo are
-downloaded, or the file that the config names is taken. Checkpoints are read by detection/detectron2_weights.py, which
-runs nothing of them, and no weight may be missing: detectron2's own loader only logs what does not fit, and then
-detects with random weights.
+taken, which --download fetches, or the file that the config names. Checkpoints are read by
+detection/detectron2_weights.py, which runs nothing of them, and no weight may be missing: detectron2's own loader only
+logs what does not fit, and then detects with random weights.
 
 ``detectron2.model_zoo`` is never imported, since it fails with setuptools 82 and later; its files are read instead.
 """
@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from detection.detectron2_weights import OTHER_HEADS, read_checkpoint
 from detection.proposal_batches import ProposalConfig, ProposalError, network_size, propose_by_size, scaled_frames
 from linking.records import Detections
+from recognition.weights_location import CACHE_ONLY, Fetch
 
 PREFIX = "detectron2:"
 COCO_CLASSES = 80
@@ -52,11 +54,11 @@ class _Network:
 class Detectron2Proposer:
     """Boxes from a Faster R-CNN or a region proposal network of detectron2."""
 
-    def __init__(self, word: str, config: ProposalConfig, *, device: str = "cpu") -> None:
+    def __init__(self, word: str, config: ProposalConfig, *, device: str = "cpu", fetch: Fetch = CACHE_ONLY) -> None:
         """Build the network that ``CONFIG[:WEIGHTS]`` names.
 
-        Raises ProposalError or ModelFileError, one line, where detectron2 is missing, where it has no such config,
-        and where the weights do not fit.
+        Raises ProposalError, ModelFileError or DownloadError, one line, where detectron2 is missing, where it has no
+        such config, and where the weights cannot be had or do not fit.
         """
         if importlib.util.find_spec("detectron2") is None:
             raise ProposalError(f"{PREFIX}{word[:80]}: {NOT_INSTALLED}")
@@ -73,7 +75,7 @@ class Detectron2Proposer:
         weights = weights or zoo_weights(name) or own_weights
         if not weights:
             raise ProposalError(f"{path}: names no weights: detectron2:CONFIG:WEIGHTS names them")
-        _load_(self._network.model, weights, all_heads=config.mode == "actor")
+        _load_(self._network.model, weights, _located(weights, fetch), all_heads=config.mode == "actor")
         self._network.model.eval().to(self._device)
 
     def propose(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[Detections]:
@@ -234,15 +236,30 @@ def _test_size(settings: Any) -> tuple[int, int]:
         return 800, 1333
 
 
-def _load_(model: nn.Module, weights: str, *, all_heads: bool) -> None:
-    """Copy a checkpoint into ``model``; ProposalError unless every weight is there and fits."""
-    from detectron2.utils.file_io import PathManager
+def _located(weights: str, fetch: Fetch) -> Path:
+    """Where a file or an address lies on this machine; what detectron2 fetched once is found in its cache.
 
+    Raises DownloadError where it would have to be fetched and may not, ProposalError where that fails.
+    """
+    if "://" not in weights:
+        return Path(weights)
+    from detectron2.utils.file_io import Detectron2Handler, PathManager
+    from iopath.common.file_io import get_cache_dir
+
+    address = weights.replace(Detectron2Handler.PREFIX, Detectron2Handler.S3_DETECTRON2_PREFIX, 1)
+    cached = Path(get_cache_dir()) / urlsplit(address).path.lstrip("/")
+    if cached.is_file():
+        return cached
+    fetch.check(weights, cached)
     try:
-        local = PathManager.get_local_path(weights)
+        return Path(PathManager.get_local_path(address))
     except Exception as error:  # whatever a download can end with
         raise ProposalError(f"{weights}: cannot be fetched ({_line(error)})") from None
-    state = read_checkpoint(local)
+
+
+def _load_(model: nn.Module, weights: str, path: Path, *, all_heads: bool) -> None:
+    """Copy the checkpoint at ``path`` into ``model``; ProposalError unless every weight is there and fits."""
+    state = read_checkpoint(path)
     own = model.state_dict()
     optional = OTHER_HEADS if all_heads else ("roi_heads.",)
     unexpected = [

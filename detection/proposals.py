@@ -195,8 +195,7 @@ def open_proposer(
         source: "bundled" (the small detector that comes with the program), a ``.safetensors`` file written by
             train_proposals.py or convert_detectron2.py, "torchvision:NAME" (a detector with COCO weights, see
             COCO_DETECTORS), "detectron2:CONFIG[:WEIGHTS]" (detection/detectron2_backend.py), or a tube table
-            (``.csv``, ``.parquet``, ``.json``).
-            Files of networks may lie elsewhere: https://...#sha256=..., hf://owner/repository/file.
+            (``.csv``, ``.parquet``, ``.json``). Files of networks may lie elsewhere: https://...#sha256=..., hf://owner/repository/file.
         video_name: as the table names it, or the file's name; needed for a table only.
         fetch: whether weights that are not here may be fetched.
 
@@ -218,7 +217,7 @@ def open_proposer(
     if word.startswith("detectron2:"):
         from detection.detectron2_backend import Detectron2Proposer
 
-        return Detectron2Proposer(word.removeprefix("detectron2:"), config, device=device)
+        return Detectron2Proposer(word.removeprefix("detectron2:"), config, device=device, fetch=fetch)
     if word == "bundled" or word.endswith(".safetensors"):
         path = BUNDLED if word == "bundled" else Path(word)
         return _proposer_of(load_detector(path), path, config, device)
