@@ -1,4 +1,4 @@
-"""Every source of boxes keeps the same contract."""
+"""Boxes from detectors and from tables; what all sources share is in test_detection_proposal_contract.py."""
 
 from pathlib import Path
 
@@ -8,108 +8,15 @@ import torch
 from torchvision.models.detection.image_list import ImageList
 
 from detection.detector_files import save_detector
-from detection.detectors import DetectorConfig, build_detector, tiny
-from detection.proposals import (
-    BUNDLED,
-    DetectorProposer,
-    ProposalConfig,
-    ProposalError,
-    Proposer,
-    TableProposer,
-    open_proposer,
-)
+from detection.detectors import DetectorConfig, tiny
+from detection.proposals import BUNDLED, DetectorProposer, ProposalConfig, ProposalError, open_proposer
 from linking.records import Detections, Tube, VideoAnnotation
 from linking.tables import table_from_annotations, table_from_detections, write_tubes
 from recognition.model_files import ModelFileError
+from tests.proposal_samples import INDICES, assert_same, detector_proposer, eager_detector, frames
 from video.clips import ClipReader
 
 DEMO = Path(__file__).parents[1] / "assets" / "demo.mp4"
-SIZES = [(48, 64), (48, 64), (72, 40), (48, 64), (33, 97)]
-INDICES = [7, 3, 0, 12, 5]
-
-
-def frames(sizes: list[tuple[int, int]] = SIZES, seed: int = 0) -> list[np.ndarray]:
-    rng = np.random.default_rng(seed)
-    return [rng.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
-
-
-def eager_detector(seed: int = 0) -> torch.nn.Module:
-    """A tiny untrained network that answers something everywhere."""
-    torch.manual_seed(seed)
-    model = build_detector(tiny())
-    torch.nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.5)
-    torch.nn.init.normal_(model.rpn.head.cls_logits.weight, std=0.5)
-    return model.eval()
-
-
-def detector_proposer(**settings: object) -> DetectorProposer:
-    config = ProposalConfig(**{"max_boxes": 5, "min_score": 0.0, **settings})
-    return DetectorProposer(eager_detector(), config, trained_short_side=240, mean=(0.5,) * 3, std=(0.25,) * 3)
-
-
-def table_proposer(folder: Path, **settings: object) -> TableProposer:
-    rng = np.random.default_rng(1)
-    found = []
-    for index in (0, 3, 7, 12):  # nothing in frame 5
-        corner = rng.uniform(-5, 20, (8, 2))
-        boxes = np.concatenate([corner, corner + rng.uniform(8, 40, (8, 2))], axis=1)
-        found.append(Detections(index, boxes, rng.uniform(0, 1, 8)))
-    write_tubes(table_from_detections("clip", found), folder / "boxes.csv")
-    return TableProposer(folder / "boxes.csv", "clip", ProposalConfig(**{"max_boxes": 5, **settings}))
-
-
-@pytest.fixture(params=["actor", "objectness", "table"])
-def proposer(request: pytest.FixtureRequest, tmp_path: Path) -> Proposer:
-    if request.param == "table":
-        return table_proposer(tmp_path)
-    return detector_proposer(mode=request.param)
-
-
-def assert_same(a: Detections, b: Detections) -> None:
-    assert a.frame == b.frame
-    np.testing.assert_allclose(a.boxes, b.boxes, atol=1e-3)
-    np.testing.assert_allclose(a.scores, b.scores, atol=1e-4)
-
-
-# ---- the contract
-
-
-def test_answers_come_in_the_order_of_the_frames(proposer: Proposer) -> None:
-    assert [found.frame for found in proposer.propose(frames(), INDICES)] == INDICES
-
-
-def test_boxes_lie_inside_their_own_frame_and_are_few_and_best_first(proposer: Proposer) -> None:
-    answers = proposer.propose(frames(), INDICES)
-    assert sum(map(len, answers)) > 0
-    for found, (height, width) in zip(answers, SIZES):
-        assert len(found) <= 5
-        assert (found.boxes >= 0).all()
-        assert (found.boxes[:, 2] <= width).all()
-        assert (found.boxes[:, 3] <= height).all()
-        assert (np.diff(found.scores) <= 0).all()
-        assert ((found.scores >= 0) & (found.scores <= 1)).all()
-        assert found.class_scores is None
-
-
-def test_a_frame_gets_the_same_boxes_alone_and_among_others(proposer: Proposer) -> None:
-    together = proposer.propose(frames(), INDICES)
-    for frame, index, found in zip(frames(), INDICES, together):
-        assert_same(proposer.propose([frame], [index])[0], found)
-
-
-def test_no_frames_no_answers(proposer: Proposer) -> None:
-    assert proposer.propose([], []) == []
-
-
-def test_a_frame_without_an_index_is_refused(proposer: Proposer) -> None:
-    with pytest.raises(ValueError, match="2 frames and 1 indices"):
-        proposer.propose(frames()[:2], [0])
-
-
-def test_floats_are_no_frame(proposer: Proposer) -> None:
-    with pytest.raises(ValueError, match="uint8"):
-        proposer.propose([np.zeros((48, 64, 3), np.float32)], [0])
-
 
 # ---- detectors
 
@@ -242,19 +149,6 @@ def test_what_cannot_be_opened_is_said_in_one_line(word: str, text: str) -> None
         open_proposer(word)
     assert len(str(caught.value)) < 300
     assert "\n" not in str(caught.value)
-
-
-def test_without_a_network_the_error_says_where_the_weights_belong(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_network(*args: object, **kwargs: object) -> None:
-        raise OSError("Name or service not known")
-
-    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
-    expected = r"put fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9\.pth into .*checkpoints"
-    with pytest.raises(ModelFileError, match=expected):
-        open_proposer("torchvision:fasterrcnn_mobilenet_v3_large_320_fpn")
 
 
 @pytest.mark.skipif(
