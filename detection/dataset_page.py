@@ -9,6 +9,7 @@ import base64
 import io
 import os
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -25,6 +26,7 @@ from video.dataset_checks import CheckedDataset
 from video.dataset_findings import KINDS, Finding
 from video.dataset_statistics import Spread, Statistics
 from video.drawing import marks_at
+from video.folds import source_of
 from video.marks import Mark, draw_marks
 from video.source import VideoError
 from video.thumbnails import HEIGHT, MAX_WIDTH, shrunk
@@ -65,7 +67,7 @@ def examples_of(checked: CheckedDataset, number: int) -> dict[str, list[Example]
     chosen = [
         (one.name, video, tube, frame)
         for one in checked.statistics.classes[:MAX_CLASSES]
-        for video, tube, frame in _chosen(rows[rows["label"] == one.name], number)
+        for video, tube, frame in _chosen(rows[rows["label"] == one.name], number, checked.description.group)
     ]
     by_video: dict[str, list[tuple[str, int, int]]] = {}
     for name, video, tube, frame in chosen:
@@ -87,17 +89,17 @@ def examples_of(checked: CheckedDataset, number: int) -> dict[str, list[Example]
     return result
 
 
-def _chosen(rows: pd.DataFrame, number: int) -> list[tuple[str, int, int]]:
-    """Video, tube and its middle frame, of different videos first."""
-    tubes = [
-        (str(video), int(tube)) for video, tube in rows[["video", "tube"]].drop_duplicates().itertuples(index=False)
-    ]
+def _chosen(rows: pd.DataFrame, number: int, group: str | None) -> list[tuple[str, int, int]]:
+    """Video, tube and its middle frame, of different sources and videos first."""
+    pairs = rows[["video", "tube"]].drop_duplicates().itertuples(index=False)
+    tubes = [(str(video), int(tube)) for video, tube in pairs]
     random.Random(0).shuffle(tubes)
-    seen: dict[str, int] = {}
+    seen: Counter[str] = Counter()
     turn = []
-    for tube in tubes:
-        seen[tube[0]] = seen.get(tube[0], 0) + 1
-        turn.append(seen[tube[0]])
+    for video, _ in tubes:
+        source = f"source {source_of(video, group)}"
+        turn.append((seen[video], seen[source]))
+        seen.update((video, source))
     order = sorted(range(len(tubes)), key=lambda k: turn[k])[:number]
     picked = {tubes[k] for k in order}
     keys = list(zip(rows["video"], rows["tube"]))
