@@ -132,7 +132,7 @@ def test_work_is_saved_step_by_step() -> None:
     full = Effort(streams=2, proposal_stride=4, clip_stride=8, frame_stride=1)
     steps = steps_down(full, clip_frames=16, may_drop_streams=True)
     assert steps[0] == full
-    assert [(step.streams, step.frame_stride) for step in steps[1:6]] == [(2, 1), (2, 2), (1, 1), (1, 2), (1, 3)]
+    assert [(step.streams, step.frame_stride) for step in steps[1:]] == [(2, 1), (2, 2), (1, 1), (1, 2)]
     assert {(step.proposal_stride, step.clip_stride) for step in steps[1:]} == {(8, 16)}
     kept = steps_down(full, clip_frames=16, may_drop_streams=False)
     assert all(step.streams == 2 for step in kept)

@@ -104,18 +104,24 @@ class LiveReader:
         return (len(recent) - 1) / (recent[-1] - recent[0])
 
     def frames(self, until: Callable[[], bool] = lambda: False) -> Iterator[LiveFrame]:
-        """The pictures that are taken, oldest first, as they come; ends with the source, or when ``until`` is true."""
+        """The pictures that are taken, oldest first, as they come; ends with the source, or when ``until`` is true.
+
+        All that wait are taken at once, so a reader that is too slow gets runs of consecutive pictures and loses what
+        comes between the runs, not one here and one there.
+        """
         self._thread.start()
-        while not until():
+        while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._ended, timeout=0.1)
-                if self._waiting:
-                    frame = self._waiting.popleft()
-                elif self._ended:
+                taken, self._waiting = self._waiting, deque()
+                if not taken and self._ended:
                     return
-                else:
-                    continue
-            yield frame
+            while taken:
+                if until():
+                    return
+                yield taken.popleft()
+            if until():
+                return
 
     def close(self) -> None:
         """Stop reading. A thread that waits for the network is left alone; it ends with its next picture."""
