@@ -69,7 +69,7 @@ def progress_bar(title: str, total: int | None) -> Iterator[Callable[[int], None
 class SpreadFrames:
     """Keeps small pictures of frames at equal distances of a video whose length nobody knows beforehand."""
 
-    def __init__(self, count: int, *, height: int = 360) -> None:
+    def __init__(self, count: int, *, height: int = 300) -> None:
         """``count`` pictures are wanted in the end, no higher than ``height`` pixels."""
         self._count, self._height, self._step = count, height, 1
         self._kept: dict[int, np.ndarray] = {}
@@ -79,7 +79,7 @@ class SpreadFrames:
         if self._count < 1 or number % self._step:
             return
         self._kept[number] = np.asarray(shrunk(frame, min(1.0, self._height / frame.shape[0])))
-        if len(self._kept) > 8 * self._count:
+        if len(self._kept) > 16 * self._count:
             self._step *= 2
             self._kept = {kept: picture for kept, picture in self._kept.items() if kept % self._step == 0}
 
