@@ -332,8 +332,9 @@ def _draw(
     from eval.plots import plot_tubes
     from linking.actors import best_classes
     from video.drawing import annotate_video
+    from video.watching import SpreadFrames, together
 
-    tubes = [actor.tube for actor in actors]
+    tubes, spread = [actor.tube for actor in actors], SpreadFrames(4)
     classes = {actor.tube.id: best_classes(actor, found.scored) for actor in actors}
     annotated = output / f"{item.name}.annotated.mp4"
     annotate_video(
@@ -342,7 +343,7 @@ def _draw(
         tubes,
         top_classes=classes,
         max_frames=found.scored.num_frames,
-        watch=None if thumbnails is None else thumbnails.see,
+        watch=spread.see if thumbnails is None else together([spread.see, thumbnails.see]),
     )
     plot_tubes(
         output / f"{item.name}.tubes.png",
@@ -352,6 +353,7 @@ def _draw(
         num_frames=found.scored.num_frames,
         fps=found.scored.fps,
         title=item.name,
+        pictures=spread.pictures(found.scored.num_frames),
     )
     return annotated
 
