@@ -105,6 +105,8 @@ def change(line: int, old: str, new: str) -> Callable[[list[str]], None]:
         (change(13, "wave,11,", "wave,11.5,"), "cell-wrong", 13, "column 'frame': expected a whole number from 0"),
         (change(13, "wave,11,", "wave,-1,"), "cell-wrong", 13, "expected a whole number from 0, got '-1'"),
         (change(13, "a1,0,", "a1,,"), "cell-wrong", 13, "column 'tube'"),
+        (change(13, ",35,20,,", ""), "cell-wrong", 13, "column 'x2': expected a number, got ''"),
+        (change(13, "wave,11,19,4,35,20,,", ""), "cell-wrong", 13, "column 'label': '' cannot be a label"),
         (change(13, "wave", ""), "cell-wrong", 13, "column 'label': '' cannot be a label"),
         (change(13, "a1", "../a1"), "cell-wrong", 13, "column 'video': '../a1' cannot be the name"),
         (change(13, ",35,20", ",19,20"), "box-empty", 13, "x1 y1 x2 y2 = 19 4 19 20 has no area"),

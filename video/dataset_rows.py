@@ -169,6 +169,7 @@ def _csv_rows(path: Path, findings: Findings) -> pd.DataFrame:
     if any(column not in raw.columns for column in COLUMNS) or raw.columns.duplicated().any():
         read_tubes(path)
         raise TableError("not a tube table")
+    raw = raw.fillna("")  # cells that a short row lacks
     lines = _lines(path, len(raw))
     bad = np.zeros(len(raw), bool)
 
