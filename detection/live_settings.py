@@ -13,8 +13,9 @@ class LiveConfig:
     """Every so many pictures one is looked at; none: so that about 30 a second are, the pace of the training videos."""
     adapt: bool = True
     """Do less where the networks are slower than the source (``detection.live_effort``); no: the buffer drops."""
-    buffer_frames: int = 32
-    """Pictures that may wait for the networks; the oldest is dropped when one more comes."""
+    buffer_frames: int = 16
+    """Pictures that may wait for the networks; the oldest is dropped when one more comes. The frames of a clip: where
+    the networks are too slow, runs of so many are what they get. With a stride, as many fewer."""
     longest_hole: float = 0.5
     """Seconds without a picture across which clips and tubes go on; after more they begin anew."""
     max_tube_frames: int = 1500

@@ -93,7 +93,7 @@ def test_ctrl_c_leaves_finished_files(files: Path, tmp_path: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
-    line = process.stderr.readline()
+    line = next(line for line in process.stderr if "watch at" in line)
     assert line.startswith("long: watch at http://127.0.0.1:")
     address = line.split()[-1]
     state: dict = {}
@@ -117,7 +117,7 @@ def test_ctrl_c_leaves_finished_files(files: Path, tmp_path: Path) -> None:
     assert live["looked_at"] + live["dropped"] + live["dropped_at_connecting"] + live["skipped"] <= live["decoded"]
     assert 20 <= live["looked_at"] <= live["decoded"] < 3000
     assert set(live["latency_seconds"]) == {"median", "p95", "max"}
-    assert record["settings"]["live"]["buffer_frames"] == 32
+    assert record["settings"]["live"]["buffer_frames"] == 16
     (annotation,) = annotations_from_table(read_tubes(output / "tubes.json"))
     assert annotation.num_frames == video["num_frames"] == live["decoded"]
     assert len(annotation.tubes) == video["num_tubes"]
@@ -164,7 +164,7 @@ def test_a_stream_that_is_lost_leaves_what_was_seen_and_code_2(run: Run, files: 
     assert code == 2
     lines = said.splitlines()
     name = server.url.split("://")[1].replace(":", "_").replace("/", "_")
-    assert lines[0].startswith(f"{name}: watch at http://127.0.0.1:")
+    assert any(line.startswith(f"{name}: watch at http://127.0.0.1:") for line in lines)
     assert sum("connected again after" in line for line in lines) == 1
     assert lines[-1].startswith("error: ")
     assert "lost, and not back after 2 attempts" in lines[-1]
