@@ -13,7 +13,8 @@ from recognition.sketch import TensorSketch
 SketchForm = Literal["none", "channels", "sqrt_l2", "l2_sqrt"]
 SKETCH_FORMS = ("none", "channels", "sqrt_l2", "l2_sqrt")
 
-# Far below any entry that matters; keeps the slope of the signed root finite at zero.
+# Far below any entry that matters; keeps the slope of the signed root finite at zero. A lower bound and not added, for
+# onnxscript takes a sum with 1e-8 for one with nothing and leaves it out: then entries of zero become NaN.
 _TINY = 1e-8
 
 
@@ -83,10 +84,10 @@ class KernelHead(nn.Module):
         if self.form == "channels":
             return torch.full_like(half, 1 / self.sketch.in_features)
         if self.form == "sqrt_l2":
-            root = torch.rsqrt(half.abs() + _TINY)
+            root = torch.rsqrt(half.abs().clamp_min(_TINY))
             return root / _length(half * root)
         length = _length(half)
-        return torch.rsqrt((half / length).abs() + _TINY) / length
+        return torch.rsqrt((half / length).abs().clamp_min(_TINY)) / length
 
 
 def _positions(local: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ pooling     features (n, clips, D) float32, all streams of a clip one      -> pr
 Class names and preprocessing are in the metadata of the file, as JSON. Needs the extra "export": onnx, onnxscript,
 onnxruntime.
 
-prints  the inputs, and the largest difference between ONNX Runtime and PyTorch on random inputs
+prints  the inputs, and the largest difference between ONNX Runtime and PyTorch on random inputs, and on black clips
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def classifier(args: argparse.Namespace) -> tuple[nn.Module, Example, list[Example], dict[str, Any]]:
-    """The module, an input of two clips and one of three, and the metadata."""
+    """The module, an input of two clips, one of three and two black ones, and the metadata."""
     from recognition.classifier_files import load_classifier
     from recognition.export import ClassifierOnPixels
     from recognition.sound_clips import SoundInput
@@ -95,7 +95,7 @@ def classifier(args: argparse.Namespace) -> tuple[nn.Module, Example, list[Examp
         side = clip.test_crop
         size = (side, side) if side and not args.size else size_of(args, clip.test_short_side)
         shape = (frames, *size, clip.channels)
-    examples = [pixels(number, *shape) for number in (2, 3)]
+    examples = [pixels(2, *shape), pixels(3, *shape), black(2, *shape)]
     about = {"class_names": model.class_names, "clip": clip.to_dict(), "sha256": model.file.sha256}
     return ClassifierOnPixels(model.network, clip.preprocessing), examples[0], examples[1:], about
 
@@ -145,6 +145,15 @@ def pixels(number: int, frames: int, height: int, width: int, channels: int) -> 
     from recognition.export import Example
 
     return Example({"clips": torch.randint(0, 256, (number, frames, height, width, channels), dtype=torch.uint8)})
+
+
+def black(number: int, *shape: int) -> Example:
+    """Clips that show nothing: what is zero in a network is then often zero exactly."""
+    import torch
+
+    from recognition.export import Example
+
+    return Example({"clips": torch.zeros(number, *shape, dtype=torch.uint8)})
 
 
 def with_boxes(example: Example, count: int, frames: int, height: int, width: int) -> Example:
