@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from recognition.cpu_precision import float32_on_cpu
 from recognition.initialise import xavier_caffe_
 from recognition.lgd_block import LowRankLinear, check_counts
 
@@ -184,7 +185,8 @@ def run_with_path(
     try:
         for name in points.modules:
             handles += path.hooks(name, named_module(net, name))
-        out = net(clips)
+        with float32_on_cpu(clips):
+            out = net(clips)
     finally:
         for handle in handles:
             handle.remove()

@@ -37,6 +37,7 @@ from torchvision.models.video import (
 )
 
 from recognition.config_values import from_plain_values, to_plain_values
+from recognition.cpu_precision import float32_on_cpu
 from recognition.global_path import InjectionPoints, global_blocks, mean_of_positions, run_with_path
 from recognition.initialise import read_state_dict
 from recognition.inject import RESNET_POINTS, S3D_POINTS, widths_of
@@ -205,6 +206,11 @@ class VideoNet(nn.Module):
             assert host.points is not None
             local, path = run_with_path(self.net, self.blocks, host.points, clips)
             return local, path.global_
+        with float32_on_cpu(clips):
+            return self._plain(clips)
+
+    def _plain(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        """Local map and global vector of a network without LGD."""
         if isinstance(self.net, _MViTBody):
             return self.net(clips)
         local = self.net(clips)

@@ -80,7 +80,7 @@ def test_at_the_start_the_network_gives_the_same_bits(training):
 def test_the_same_bits_in_mixed_precision():
     alone = SomeNet().eval()
     net = injected(copy.deepcopy(alone)).eval()
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(net(clips())[0], alone(clips()))
 
 
