@@ -1,11 +1,12 @@
 """Boxes of detectron2 itself, recorded for the tests that run without it.
 
     python benchmarks/record_detectron2.py tests/detectron2_recorded.json --commit 02b5c4e
-    python benchmarks/record_detectron2.py --compare --depth 101
+    python benchmarks/record_detectron2.py --compare --depth 101 [--double]
 
 Needs an installed detectron2. Weights are made up by tests/detectron2_checkpoints.py, whose names and shapes are
 checked against the networks of detectron2, written as its model zoo's files are, and run by its DefaultPredictor.
-With --compare nothing is written: the boxes of a converted file are compared with those of detectron2.
+With --compare nothing is written: the boxes of a converted file are compared with those of detectron2. --double
+computes both in float64, also where detectron2 itself goes back to float32: what is left is no rounding.
 """
 
 from __future__ import annotations
@@ -44,10 +45,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--commit", help="of detectron2")
     parser.add_argument("--compare", action="store_true")
     parser.add_argument("--depth", type=int, default=50, choices=(50, 101))
+    parser.add_argument("--double", action="store_true", help="compare in float64")
     args = parser.parse_args(argv)
     if not args.compare and not (args.output and args.commit):
         parser.error("give the file to write and the commit of detectron2, or --compare")
     check_names()
+    if args.double:
+        compute_in_double()
     if args.compare:
         for line in compared(args.depth):
             print(json.dumps(line))
@@ -68,6 +72,45 @@ def main(argv: list[str] | None = None) -> int:
     }
     args.output.write_text(json.dumps(record, separators=(",", ":")) + "\n")
     return 0
+
+
+def compute_in_double() -> None:
+    """From now on detectron2 and converted files compute in float64 from the picture to the box."""
+    import detectron2.modeling.proposal_generator.proposal_utils as theirs_rpn
+    import detectron2.modeling.roi_heads.fast_rcnn as theirs_boxes
+    from detectron2.engine import DefaultPredictor
+    from detectron2.structures import Boxes
+    from torchvision.models.detection.image_list import ImageList
+    from torchvision.ops import boxes as torchvision_boxes
+
+    from detection import proposals
+
+    def keep_boxes(self: Any, tensor: Any) -> None:
+        self.tensor = torch.as_tensor(tensor).reshape(-1, 4)
+
+    def batched_nms(boxes: torch.Tensor, scores: torch.Tensor, of: torch.Tensor, iou: float) -> torch.Tensor:
+        return torchvision_boxes.batched_nms(boxes.double(), scores.double(), of, iou)
+
+    def double(init: Any, attribute: str) -> Any:
+        def and_double(self: Any, *args: Any, **options: Any) -> None:
+            init(self, *args, **options)
+            getattr(self, attribute).double()
+
+        return and_double
+
+    def to_batch(pictures: torch.Tensor, mean: Any, std: Any, padding: int) -> ImageList:
+        shift, scale = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) * 255 for v in (mean, std))
+        height, width = pictures.shape[-2:]
+        padded = torch.nn.functional.pad(
+            (pictures.double() - shift) / scale, (0, -width % padding, 0, -height % padding)
+        )
+        return ImageList(padded, [(height, width)] * len(pictures))
+
+    Boxes.__init__ = keep_boxes  # type: ignore[method-assign, unused-ignore]
+    theirs_rpn.batched_nms = theirs_boxes.batched_nms = batched_nms
+    DefaultPredictor.__init__ = double(DefaultPredictor.__init__, "model")
+    proposals.DetectorProposer.__init__ = double(proposals.DetectorProposer.__init__, "_model")  # type: ignore[method-assign]
+    proposals.to_batch = to_batch  # type: ignore[assignment]
 
 
 def check_names() -> None:
