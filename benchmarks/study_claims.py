@@ -294,7 +294,7 @@ def run(job: Job, folder: Path) -> None:
             raise SystemExit(f"error: {shlex.join(step)} ended with {ended.returncode}; see {folder / name}.log")
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", choices=["puppets", "jhmdb"])
     parser.add_argument("--output", type=Path, required=True)
@@ -307,11 +307,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
     parser.add_argument("--list", action="store_true", help="print the commands and run none")
     parser.add_argument("--table", action="store_true", help="only print the tables")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> int:
-    args = parse_args()
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
     folder: Path = args.output
     folder.mkdir(parents=True, exist_ok=True)
     data: list[Job] = []
