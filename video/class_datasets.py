@@ -26,7 +26,7 @@ from linking.records import VideoAnnotation
 from video.datasets import VIDEO_FOLDERS, VIDEO_SUFFIXES, DatasetError, find_video, open_dataset
 from video.folds import held_out, parse_fold
 from video.jhmdb import read_split_files
-from video.kinetics import find_clip, is_kinetics_list, read_kinetics_lists, video_files
+from video.kinetics import files_by_name, find_clip, is_kinetics_list, read_kinetics_lists
 from video.pictures import PICTURE_SUFFIXES
 from video.ucf24 import read_test_list
 
@@ -175,7 +175,7 @@ def _open_kinetics(folder: Path, lists: Sequence[Path], part: Part) -> ClassData
     clips = read_kinetics_lists(lists)
     class_names = tuple(sorted({clip.label for clip in clips}))
     wanted = _choose(folder, part, {clip.part for clip in clips})
-    files = video_files(folder)
+    files = files_by_name(folder)
     listed = [clip for clip in clips if clip.part in wanted]
     videos, missing = [], []
     for clip in listed:

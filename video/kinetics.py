@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from video.datasets import VIDEO_SUFFIXES, DatasetError
-from video.pictures import PICTURE_SUFFIXES
+from video.video_folder import video_files
 
 _COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 _PARTS: dict[str, Literal["train", "val", "test"]] = {
@@ -68,25 +67,16 @@ def read_kinetics_lists(paths: Iterable[Path]) -> list[KineticsClip]:
     return list(clips.values())
 
 
-def video_files(folder: Path) -> dict[str, Path]:
+def files_by_name(folder: Path) -> dict[str, Path]:
     """Every video file and folder of pictures below ``folder`` by its name without suffix; the first of equal names."""
     found: dict[str, Path] = {}
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        place, has_pictures, has_videos = Path(parent), False, False
-        for name in sorted(files):
-            suffix = Path(name).suffix
-            if suffix.lower() in VIDEO_SUFFIXES:
-                has_videos = True
-                found.setdefault(name.removesuffix(suffix), place / name)
-            has_pictures = has_pictures or suffix.lower() in PICTURE_SUFFIXES
-        if has_pictures and not has_videos:
-            found.setdefault(place.name, place)
+    for path in video_files(folder):
+        found.setdefault(path.stem if path.suffix.lower() in VIDEO_SUFFIXES else path.name, path)
     return found
 
 
 def find_clip(clip: KineticsClip, files: Mapping[str, Path]) -> Path | None:
-    """The file of a clip among ``video_files``, or None.
+    """The file of a clip among ``files_by_name``, or None.
 
     Clips are named ``<id>_<start>_<end>``, the times in six digits (the official crawler and the archives of CVDF, in
     folders by class or all in one) or as they are, or by the id alone (also the whole video, see ``frame_range``).

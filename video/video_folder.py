@@ -61,12 +61,12 @@ def video_files(folder: Path) -> list[Path]:
                 inside = [entry for entry in entries if not entry.name.startswith(".")]
         except OSError:
             continue
-        if here != folder and any(Path(entry.name).suffix.lower() in PICTURE_SUFFIXES for entry in inside):
+        videos = [entry for entry in inside if Path(entry.name).suffix.lower() in VIDEO_SUFFIXES and entry.is_file()]
+        found += [Path(entry.path) for entry in videos]
+        # pictures beside videos are previews of them
+        has_pictures = any(Path(entry.name).suffix.lower() in PICTURE_SUFFIXES for entry in inside)
+        if here != folder and has_pictures and not videos:
             found.append(here)
-            continue
-        for entry in inside:
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append(Path(entry.path))
-            elif Path(entry.name).suffix.lower() in VIDEO_SUFFIXES and entry.is_file():
-                found.append(Path(entry.path))
+        else:
+            waiting += [Path(entry.path) for entry in inside if entry.is_dir(follow_symlinks=False)]
     return sorted(found)
