@@ -101,8 +101,8 @@ def visualize(args: argparse.Namespace) -> int:
     from linking.scores import read_scores
     from linking.tables import annotations_from_table, read_tubes
     from video.ground_truth import truth_by_video
+    from video.table_videos import check_files, match_files, nearest, output_names, same_video, scores_by_video
     from video.thumbnails import thumbnails_for
-    from video.video_files import check_files, match_files, nearest, output_names, same_video, scores_by_video
 
     videos = {annotation.video: annotation for annotation in annotations_from_table(read_tubes(args.tubes))}
     if not videos and len(args.video) == 1:

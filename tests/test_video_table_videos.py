@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from video.video_files import match_files, nearest, output_names, same_video
+from video.table_videos import match_files, nearest, output_names, same_video
 
 TABLE = Path("tubes.csv")
 

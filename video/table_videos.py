@@ -8,7 +8,10 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from linking.scores import files_by_video
+from video.dataset_description import VIDEO_SUFFIXES
 from video.frames import VideoError, open_video
+
+_SUFFIXES = (*VIDEO_SUFFIXES, ".ts", ".gif")
 
 
 def match_files(names: Sequence[str], files: Sequence[str], table: Path) -> dict[str, str]:
@@ -87,4 +90,5 @@ def nearest(name: str, known: Sequence[str]) -> str:
 def stem(name: str) -> str:
     """Name of a video without its folders; and without a suffix, if it ends in one of a video."""
     last = name.rstrip("/").rpartition("/")[2]
-    return re.sub(r"\.(mp4|m4v|mov|avi|mkv|webm|mpe?g|ts|gif)$", "", last, flags=re.IGNORECASE)
+    name, dot, suffix = last.rpartition(".")
+    return name if f"{dot}{suffix}".lower() in _SUFFIXES else last
