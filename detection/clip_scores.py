@@ -18,7 +18,7 @@ from detection.scorer import ActionScorer, LoadedScorer
 from linking.records import Detections
 from recognition.fold import fold_batch_norm
 from recognition.preprocessing import normalise_clips
-from video.flow import NO_MOTION, FlowSettings, flow_between
+from video.flow import NO_MOTION, FlowSettings, flip, flow_between
 from video.flow import stack as stack_flow
 
 
@@ -51,6 +51,7 @@ class ClipScores:
         flow = network.config.flow
         self.frame_size = self.small_size if flow is None else flow.size_of(*size)  # of the frames it works on
         self.flow = None if flow is None else _FlowBuffer(flow, size, self.small_size, str(self.device))
+        self.mirror = network.config.mirror and config.mirror
         self.amp = _use_bfloat16(config.precision, self.device)
         self.frames: deque[np.ndarray] = deque()
         self.first_frame = 0  # index of frames[0]
@@ -120,13 +121,26 @@ class ClipScores:
         self.groups = []
         probabilities = np.zeros((0, self.network.config.num_classes), np.float32)
         if clips:
-            batch = normalise_clips(torch.stack(clips), self.preprocessing, device=self.device)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-                logits, _ = self.network(batch, regions)
-            probabilities = self.network.class_probabilities(logits).cpu().numpy()
+            batch = torch.stack(clips)
+            probabilities = self._probabilities(batch, regions)
+            if self.mirror:
+                probabilities = (probabilities + self._probabilities(*self._mirrored(batch, regions))) / 2
             self.timings.clips += len(clips)
         self.timings.score += perf_counter() - started
         return np.split(probabilities, np.cumsum(counts)[:-1]) if counts else []
+
+    def _probabilities(self, clips: Tensor, regions: list[Tensor]) -> np.ndarray:
+        batch = normalise_clips(clips, self.preprocessing, device=self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            logits, _ = self.network(batch, regions)
+        return self.network.class_probabilities(logits).cpu().numpy()
+
+    def _mirrored(self, clips: Tensor, regions: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Clips (B, T, h, w, channels) uint8 and regions of the mirrored video."""
+        clips = clips.flip(3) if self.flow is None else torch.from_numpy(flip(clips.numpy()))
+        sides = regions[0].new_tensor([0, clips.shape[3], 0, clips.shape[3], 0])
+        order, sign = [0, 3, 2, 1, 4], regions[0].new_tensor([1, -1, 1, -1, 1])
+        return clips, [sides + sign * region[:, order] for region in regions]
 
     def _regions(self, group: _Group) -> Tensor:
         """(n, 5): frame within the clip and box in pixels of the clip, of all boxes of the group."""

@@ -28,6 +28,8 @@ class PipelineConfig:
     stream_weights: tuple[float, ...] = ()
     """Weight of each scorer's probabilities in their mean; equal without it. The paper fuses its two streams and does
     not say how."""
+    mirror: bool = True
+    """Score mirrored clips as well where the scorer's file asks for it."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 autocast where the processor has instructions for it."""
 

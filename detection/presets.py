@@ -35,6 +35,7 @@ def small() -> ScorerRecipe:
             # frames at inference make up for that (Touvron et al. 2019, "Fixing the train-test resolution").
             short_side=112,
             dropout=0.2,
+            mirror=True,
         ),
         train=TrainConfig(
             epochs=55,
@@ -108,6 +109,12 @@ def video_net(network: str, *, lgd: bool = False) -> ScorerRecipe:
     return ScorerRecipe(ScorerConfig(num_classes=1, backbone=backbone, short_side=height), train)
 
 
+def small_flow() -> ScorerRecipe:
+    """:func:`small` on optical flow that is quick to compute, without the motion of the camera."""
+    recipe = for_flow(small(), QUICK_FLOW)
+    return replace(recipe, scorer=replace(recipe.scorer, steady_flow=True))
+
+
 def for_flow(recipe: ScorerRecipe, flow: FlowSettings) -> ScorerRecipe:
     """``recipe`` on optical flow instead of RGB: the second stream."""
     backbone = recipe.scorer.backbone
@@ -124,7 +131,7 @@ def _preset_name(network: str) -> str:
 
 PRESETS: dict[str, Callable[[], ScorerRecipe]] = {
     "small": small,
-    "small-flow": lambda: for_flow(small(), QUICK_FLOW),
+    "small-flow": small_flow,
     "tiny": tiny,
     "resnet50": resnet50,
     "resnet50-flow": lambda: for_flow(resnet50(), FlowSettings()),

@@ -37,6 +37,8 @@ class ProposalConfig:
     """Frames are scaled to this short side in pixels; None: down to the network's own, never up."""
     batch_size: int = 4
     """Frames that go through the network together; bounds the memory."""
+    mirror: bool = True
+    """Look at mirrored frames as well where the network's file asks for it ("objectness": never)."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 is up to 1.8 times as fast on CPUs that have it and moves boxes by fractions of a pixel."""
 

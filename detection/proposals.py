@@ -23,9 +23,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
+from torchvision.ops import nms
 
 from detection.detector_files import COCO_DETECTORS, TrainedDetector, coco_detector, load_detector
-from detection.detectors import STRIDE, detect_boxes, propose_boxes, to_batch
+from detection.detectors import STRIDE, DetectorConfig, detect_boxes, propose_boxes, to_batch
 from detection.detectron2_networks import Detectron2Config
 from detection.proposal_batches import (
     ProposalConfig,
@@ -74,6 +75,7 @@ class DetectorProposer:
         padding: int = STRIDE,
         as_detectron2: bool = False,
         label: int = 1,
+        mirror: bool = False,
         device: str = "cpu",
     ) -> None:
         """
@@ -83,6 +85,7 @@ class DetectorProposer:
             padding: sides of pictures are padded to a multiple of this.
             as_detectron2: Pillow scales the frames, and boxes thinner than a pixel take part in the NMS.
             label: of the boxes that are asked for; 0 is the background.
+            mirror: mirrored frames are looked at as well, where ``config`` does not forbid it.
         """
         self._model = model.eval().to(device, memory_format=torch.channels_last)
         self._config = config
@@ -90,6 +93,7 @@ class DetectorProposer:
         self._padding, self._as_detectron2 = padding, as_detectron2
         self._mean, self._std = tuple(mean), tuple(std)
         self._label = label
+        self._mirror = mirror and config.mirror and config.mode == "actor"
         self._device = torch.device(device)
 
     def propose(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> list[Detections]:
@@ -101,24 +105,41 @@ class DetectorProposer:
         height, width = frames.shape[1:3]
         size = self._network_size(height, width)
         pictures = scaled_frames(frames, size, self._device, pillow=self._as_detectron2)
-        batch = to_batch(pictures, self._mean, self._std, self._padding)
-        config = self._config
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            if config.mode == "objectness":
-                boxes, scores = propose_boxes(self._model, batch)
-            else:
-                boxes, scores = detect_boxes(
-                    self._model,
-                    batch,
-                    label=self._label if config.classes == "person" else None,
-                    min_score=config.min_score,
-                    min_side=0 if self._as_detectron2 else 1,
-                    nms_iou=config.nms_iou,
-                    # one thing with two names is two boxes here
-                    max_boxes=config.max_boxes if config.classes == "person" else 100 * config.max_boxes,
-                )
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._config.precision == "bf16"):
+            boxes, scores = self._boxes_of(pictures)
+            if self._mirror:
+                boxes, scores = self._with_mirrored(boxes, scores, *self._boxes_of(pictures.flip(-1)), size[1])
         scale = torch.tensor([width / size[1], height / size[0]] * 2, device=self._device)
         return [(b * scale, s) for b, s in zip(boxes, scores)]
+
+    def _boxes_of(self, pictures: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        config = self._config
+        batch = to_batch(pictures, self._mean, self._std, self._padding)
+        if config.mode == "objectness":
+            return propose_boxes(self._model, batch)
+        return detect_boxes(
+            self._model,
+            batch,
+            label=self._label if config.classes == "person" else None,
+            min_score=config.min_score,
+            min_side=0 if self._as_detectron2 else 1,
+            nms_iou=config.nms_iou,
+            # one thing with two names is two boxes here
+            max_boxes=config.max_boxes if config.classes == "person" else 100 * config.max_boxes,
+        )
+
+    def _with_mirrored(
+        self, boxes: list[Tensor], scores: list[Tensor], boxes_m: list[Tensor], scores_m: list[Tensor], width: int
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The boxes of each picture and those of its mirror image, turned back; of two that overlap the surer stays."""
+        merged: tuple[list[Tensor], list[Tensor]] = [], []
+        for seen, sure, seen_m, sure_m in zip(boxes, scores, boxes_m, scores_m):
+            turned = torch.stack([width - seen_m[:, 2], seen_m[:, 1], width - seen_m[:, 0], seen_m[:, 3]], dim=1)
+            all_boxes, all_scores = torch.cat([seen, turned]), torch.cat([sure, sure_m])
+            best = nms(all_boxes, all_scores, self._config.nms_iou)
+            merged[0].append(all_boxes[best])
+            merged[1].append(all_scores[best])
+        return merged
 
     def _network_size(self, height: int, width: int) -> tuple[int, int]:
         return network_size(
@@ -250,6 +271,7 @@ def _proposer_of(trained: TrainedDetector, path: Path, config: ProposalConfig, d
         mean=trained.preprocessing.mean,
         std=trained.preprocessing.std,
         label=names.index("person") + 1 if "person" in names else 1,
+        mirror=isinstance(network, DetectorConfig) and network.mirror,
         device=device,
         **shapes,
     )

@@ -56,6 +56,12 @@ class ScorerConfig:
     flow: FlowSettings | None = None
     """The optical flow that clips are made of (section 5.2: two-direction TV-L1), computed from frames of the size that
     its ``short_side`` says; None: RGB frames."""
+    steady_flow: bool = False
+    """Take the mean displacement off each flow picture, most of what the camera does (Simonyan and Zisserman 2014,
+    section 3: mean flow subtraction)."""
+
+    mirror: bool = False
+    """Clips are scored mirrored as well, and the two answers averaged: better, at twice the time (docs/training.md)."""
 
     def __post_init__(self) -> None:
         if (self.flow is None) != (self.backbone.input == "rgb"):
@@ -68,6 +74,8 @@ class ScorerConfig:
             raise ValueError(f"pooling must be 'align' or 'average', got {self.pooling!r}")
         if self.multi_label and not self.background:
             raise ValueError("multi_label has no background class that background = False could leave out")
+        if self.steady_flow and self.flow is None:
+            raise ValueError("steady_flow is for flow, and this scorer sees RGB frames")
         if self.frame_rate is not None and not self.frame_rate > 0:
             raise ValueError(f"frame_rate must be above 0, got {self.frame_rate}")
 
@@ -126,6 +134,8 @@ class ActionScorer(nn.Module):
             (sum of n, classes + 1) region logits, background last (none with ``multi_label``, none without
             ``background``), and (B, classes) clip logits from the global vector.
         """
+        if self.config.steady_flow:
+            clips = clips - clips.mean(dim=(3, 4), keepdim=True)
         local, global_ = self.backbone(clips)  # (B, C, T', H', W'), (B, C)
         pooled = self.pool_regions(local, regions, *clips.shape[2:])  # (sum of n, C)
         return self.region_classifier(self.dropout(pooled)), self.clip_classifier(self.dropout(global_))

@@ -8,6 +8,8 @@ of one, and batch norm over B*T frames sees exactly the positions a 3-D batch no
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -42,9 +44,25 @@ def max_pool_time(frames: Tensor, num_clips: int, stride: int) -> Tensor:
     """2x1x1 max pooling with a temporal stride: (B*T, C, H, W) -> (B*T', C, H, W), T' = (T - 2) // stride + 1."""
     clips = frames.unflatten(0, (num_clips, -1))
     count = (clips.shape[1] - 2) // stride + 1
-    # Ten times faster than max_pool2d, which also notes where the maximum was. Equal values share their gradient
-    # here; after a ReLU those are zeros, which pass none on.
-    return torch.maximum(clips[:, ::stride][:, :count], clips[:, 1::stride][:, :count]).flatten(0, 1)
+    first, second = clips[:, ::stride][:, :count], clips[:, 1::stride][:, :count]
+    # Ten times faster than max_pool2d, which also notes where the maximum was.
+    larger = _Larger.apply(first, second) if frames.requires_grad else torch.maximum(first, second)
+    return larger.flatten(0, 1)
+
+
+class _Larger(torch.autograd.Function):
+    """torch.maximum with a backward pass in two instead of eight passes over memory; the first of two equals wins."""
+
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
+        ctx.save_for_backward(first >= second)
+        return torch.maximum(first, second)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        (is_first,) = ctx.saved_tensors
+        of_first = gradient * is_first
+        return of_first, gradient - of_first
 
 
 def rows_of_time(frames: Tensor, num_clips: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Boxes from detectors and from tables; what all sources share is in test_detection_proposal_contract.py."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,23 @@ def test_weak_boxes_are_dropped() -> None:
     scores = detector_proposer().propose(frames(), INDICES)[0].scores
     between = float(scores[1] + scores[2]) / 2
     assert len(detector_proposer(min_score=between).propose(frames(), INDICES)[0]) == 2
+
+
+def test_boxes_of_a_mirrored_frame_are_the_mirrored_boxes(tmp_path: Path) -> None:
+    (picture,) = frames([(64, 96)])
+    names, sizes = ["plain", "looks in the mirror"], {}
+    for name, mirror in zip(names, (False, True)):
+        path = tmp_path / f"{name}.safetensors"
+        save_detector(path, eager_detector(), replace(tiny(), mirror=mirror), provenance={})
+        for allowed in (True, False):
+            proposer = open_proposer(path, config=ProposalConfig(max_boxes=100, min_score=0.0, mirror=allowed))
+            found, other = proposer.propose([picture, picture[:, ::-1].copy()], [0, 1])
+            turned = np.stack([96 - other.boxes[:, 2], other.boxes[:, 1], 96 - other.boxes[:, 0], other.boxes[:, 3]], 1)
+            same = len(found) == len(other) and np.allclose(found.boxes, turned, atol=1e-2)
+            assert same == (mirror and allowed)
+            sizes[name, allowed] = found.scores
+    np.testing.assert_array_equal(sizes[names[1], False], sizes[names[0], True])
+    assert sizes[names[1], True][0] == pytest.approx(max(sizes[names[1], True]))
 
 
 def test_bf16_finds_the_surest_box_nearly_where_fp32_does() -> None:

@@ -173,10 +173,10 @@ def run(args: argparse.Namespace) -> int:
         args.preset, weights=args.weights, streams=args.streams, proposals=args.proposals, device=device, fetch=fetch
     )
     from_table = picked.proposals.endswith(TABLE_SUFFIXES)
-    settings = _settings(args, read_settings(args.config, args.set), from_table, picked.settings)
-    config = with_settings(DetectConfig(), settings)
     inputs = _inputs(args)
     is_live = args.live or (len(inputs) == 1 and args.linker != "offline" and has_no_end(inputs[0]))
+    settings = _settings(args, read_settings(args.config, args.set), picked.settings, from_table, is_live)
+    config = with_settings(DetectConfig(), settings)
     if is_live and from_table:
         raise ValueError("--proposals: the boxes of a table belong to a finished video, not to live input")
     scorers = [open_scorer(word, fetch, device) for word in picked.scorers]
@@ -269,7 +269,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(
-    args: argparse.Namespace, settings: dict[str, Any], from_table: bool, of_networks: dict[str, Any]
+    args: argparse.Namespace, settings: dict[str, Any], of_networks: dict[str, Any], from_table: bool, is_live: bool
 ) -> dict[str, Any]:
     """Settings of the file and of --set, over those that go with the networks; the options of the command line win."""
     pipeline = settings.setdefault("pipeline", {})
@@ -279,6 +279,9 @@ def _settings(
     for name in ("proposal_stride", "clip_stride"):
         if getattr(args, name) is not None:
             pipeline[name] = getattr(args, name)
+    if is_live:  # where time is short, mirror images are the first thing to do without
+        for stage in ("pipeline", "proposals"):
+            settings.setdefault(stage, {}).setdefault("mirror", False)
     if args.score_threshold is not None:
         settings.setdefault("select", {})["min_score"] = args.score_threshold
     if args.no_trim:
