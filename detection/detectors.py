@@ -245,6 +245,26 @@ def detect_boxes(
     return kept_boxes, kept_scores
 
 
+def with_mirrored(
+    boxes: Sequence[Tensor],
+    scores: Sequence[Tensor],
+    mirrored_boxes: Sequence[Tensor],
+    mirrored_scores: Sequence[Tensor],
+    width: int,
+    nms_iou: float = 0.5,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """What was found in pictures ``width`` pixels wide and in their mirror images; of two boxes that overlap the surer
+    stays. As from :func:`detect_boxes`."""
+    all_boxes, all_scores = [], []
+    for seen, sure, other, other_sure in zip(boxes, scores, mirrored_boxes, mirrored_scores):
+        turned = torch.stack([width - other[:, 2], other[:, 1], width - other[:, 0], other[:, 3]], dim=1)
+        both, both_sure = torch.cat([seen, turned]), torch.cat([sure, other_sure])
+        best = box_ops.nms(both, both_sure, nms_iou)
+        all_boxes.append(both[best])
+        all_scores.append(both_sure[best])
+    return all_boxes, all_scores
+
+
 def _region_proposals(
     model: FasterRCNN, batch: ImageList, features: dict[str, Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:

@@ -23,10 +23,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
-from torchvision.ops import nms
 
 from detection.detector_files import COCO_DETECTORS, TrainedDetector, coco_detector, load_detector
-from detection.detectors import STRIDE, DetectorConfig, detect_boxes, propose_boxes, to_batch
+from detection.detectors import STRIDE, DetectorConfig, detect_boxes, propose_boxes, to_batch, with_mirrored
 from detection.detectron2_networks import Detectron2Config
 from detection.proposal_batches import (
     ProposalConfig,
@@ -108,7 +107,8 @@ class DetectorProposer:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._config.precision == "bf16"):
             boxes, scores = self._boxes_of(pictures)
             if self._mirror:
-                boxes, scores = self._with_mirrored(boxes, scores, *self._boxes_of(pictures.flip(-1)), size[1])
+                mirrored = self._boxes_of(pictures.flip(-1))
+                boxes, scores = with_mirrored(boxes, scores, *mirrored, size[1], self._config.nms_iou)
         scale = torch.tensor([width / size[1], height / size[0]] * 2, device=self._device)
         return [(b * scale, s) for b, s in zip(boxes, scores)]
 
@@ -127,19 +127,6 @@ class DetectorProposer:
             # one thing with two names is two boxes here
             max_boxes=config.max_boxes if config.classes == "person" else 100 * config.max_boxes,
         )
-
-    def _with_mirrored(
-        self, boxes: list[Tensor], scores: list[Tensor], boxes_m: list[Tensor], scores_m: list[Tensor], width: int
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """The boxes of each picture and those of its mirror image, turned back; of two that overlap the surer stays."""
-        merged: tuple[list[Tensor], list[Tensor]] = [], []
-        for seen, sure, seen_m, sure_m in zip(boxes, scores, boxes_m, scores_m):
-            turned = torch.stack([width - seen_m[:, 2], seen_m[:, 1], width - seen_m[:, 0], seen_m[:, 3]], dim=1)
-            all_boxes, all_scores = torch.cat([seen, turned]), torch.cat([sure, sure_m])
-            best = nms(all_boxes, all_scores, self._config.nms_iou)
-            merged[0].append(all_boxes[best])
-            merged[1].append(all_scores[best])
-        return merged
 
     def _network_size(self, height: int, width: int) -> tuple[int, int]:
         return network_size(

@@ -59,7 +59,6 @@ class ScorerConfig:
     steady_flow: bool = False
     """Take the mean displacement off each flow picture, most of what the camera does (Simonyan and Zisserman 2014,
     section 3: mean flow subtraction)."""
-
     mirror: bool = False
     """Clips are scored mirrored as well, and the two answers averaged: better, at twice the time (docs/training.md)."""
 

@@ -22,7 +22,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 
 from detection.actor_frames import ActorFrames, AugmentConfig, training_picture
-from detection.detectors import DetectorConfig, detect_boxes, detection_losses, to_batch
+from detection.detectors import DetectorConfig, detect_boxes, detection_losses, to_batch, with_mirrored
 from detection.detectron2_networks import Detectron2Config
 from linking.files import replace_when_whole
 from linking.geometry import box_iou
@@ -181,15 +181,21 @@ def evaluate(
     *,
     device: str = "cpu",
     batch_of: Callable[[Tensor], ImageList] = to_batch,
+    mirror: bool = False,
 ) -> dict[str, float]:
-    """:func:`proposal_quality` of the model's boxes in the ``chosen`` frames, as they are stored."""
+    """:func:`proposal_quality` of the model's boxes in the ``chosen`` frames, as they are stored.
+
+    With ``mirror`` their mirror images are looked at as well, as ``DetectorConfig.mirror`` asks for."""
     model.eval()
     found: list[tuple[np.ndarray, np.ndarray]] = []
     with torch.inference_mode():
         for index in chosen:
             picture = torch.from_numpy(frames.picture(index).copy()).permute(2, 0, 1)[None].to(device)
-            (boxes,), (scores,) = detect_boxes(model, batch_of(picture), min_score=0.0)
-            found.append((boxes.cpu().numpy(), scores.cpu().numpy()))
+            boxes, scores = detect_boxes(model, batch_of(picture), min_score=0.0)
+            if mirror:
+                mirrored = detect_boxes(model, batch_of(picture.flip(-1)), min_score=0.0)
+                boxes, scores = with_mirrored(boxes, scores, *mirrored, picture.shape[-1])
+            found.append((boxes[0].cpu().numpy(), scores[0].cpu().numpy()))
     return proposal_quality(found, [frames.actors(index) for index in chosen])
 
 

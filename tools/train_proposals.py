@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Everything after parsing; imports torch."""
     # Threads that wait without spinning: on a busy machine spinning costs several times the work itself.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    import dataclasses
+
     import torch
     from tqdm import tqdm
 
@@ -103,8 +105,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     config = ProposalTraining(detector=start.config if start else PRESETS[args.preset]())
     short = [f"{name}={getattr(args, name)}" for name in ("iterations", "seed") if getattr(args, name) is not None]
     config = with_settings(config, read_settings(args.config, args.set + short))
-    if start and config.detector != start.config:
-        raise SettingsError(f"{args.weights}: its network is fixed; leave the detector.* settings out")
+    mirror = isinstance(config.detector, DetectorConfig) and config.detector.mirror
+    if start:
+        fixed = start.config
+        if isinstance(fixed, DetectorConfig):  # how the network is used is no part of its weights
+            fixed = dataclasses.replace(fixed, mirror=mirror)
+        if config.detector != fixed:
+            raise SettingsError(f"{args.weights}: its network is fixed; of detector.* only mirror can be set")
 
     def decoded(videos: Sequence[LabelledVideo]) -> ActorFrames:
         return load_actor_frames(
@@ -147,7 +154,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     numbers = [
         {
             "dataset": name,
-            **evaluate(model, frames, spread_frames(frames, 8), device=args.device, batch_of=batch_of),
+            **evaluate(model, frames, spread_frames(frames, 8), device=args.device, batch_of=batch_of, mirror=mirror),
         }
         for name, frames in zip(names, validation)
     ]
