@@ -10,7 +10,7 @@ from typing import Literal
 class PipelineConfig:
     """Speed and thoroughness of the pass over the frames."""
 
-    proposal_stride: int = 4
+    proposal_stride: int = 2
     """Proposals on every k-th frame (and on the last); 1 is every frame."""
     clip_stride: int = 8
     """Frames scored by one clip, centred on them; 1 is a clip for every frame. At most the frames of a clip."""

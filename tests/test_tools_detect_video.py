@@ -115,7 +115,7 @@ def test_a_run_leaves_tubes_video_plot_scores_and_a_record(run: Run, files: Path
     (weights,) = record["weights"]
     assert (weights["file"], weights["stream"], len(weights["sha256"])) == ("scorer.safetensors", "rgb", 64)
     assert len(record["proposals"]["sha256"]) == 64
-    assert record["settings"]["pipeline"]["proposal_stride"] == 4
+    assert record["settings"]["pipeline"]["proposal_stride"] == 2
     assert len(read_video(folder / "squares.annotated.mp4")) == FRAMES
     assert read_scores(folder / "squares.scores.npz").num_frames == FRAMES
     assert annotation.tubes[0].label in out

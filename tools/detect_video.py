@@ -92,7 +92,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--no-report", action="store_true", help="no report.html")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--proposal-stride", type=int, metavar="K", help="proposals on every K-th frame (default 4)")
+    parser.add_argument("--proposal-stride", type=int, metavar="K", help="proposals on every K-th frame (default 2, live 4)")
     parser.add_argument("--clip-stride", type=int, metavar="S", help="one clip scores S frames (default 8)")
     parser.add_argument("--max-frames", type=int, help="stop after so many frames of each video")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
@@ -279,9 +279,10 @@ def _settings(
     for name in ("proposal_stride", "clip_stride"):
         if getattr(args, name) is not None:
             pipeline[name] = getattr(args, name)
-    if is_live:  # where time is short, mirror images are the first thing to do without
+    if is_live:  # where time is short, half of the proposals and all mirror images are the first to go
         for stage in ("pipeline", "proposals"):
             settings.setdefault(stage, {}).setdefault("mirror", False)
+        pipeline.setdefault("proposal_stride", 4)
     if args.score_threshold is not None:
         settings.setdefault("select", {})["min_score"] = args.score_threshold
     if args.no_trim:
