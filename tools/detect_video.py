@@ -92,7 +92,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--no-report", action="store_true", help="no report.html")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--proposal-stride", type=int, metavar="K", help="proposals on every K-th frame (default 2, live 4)")
+    parser.add_argument(
+        "--proposal-stride", type=int, metavar="K", help="proposals on every K-th frame (default 2, live 4)"
+    )
     parser.add_argument("--clip-stride", type=int, metavar="S", help="one clip scores S frames (default 8)")
     parser.add_argument("--max-frames", type=int, help="stop after so many frames of each video")
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
