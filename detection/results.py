@@ -26,6 +26,7 @@ from linking.files import replace_when_whole
 from linking.records import Tube, VideoAnnotation
 from linking.tables import table_from_annotations, write_tubes
 from recognition.model_files import file_sha256
+from video.datasets import resized_annotation
 
 STAGES = ("decode", "propose", "flow", "score", "link", "draw")
 
@@ -42,6 +43,8 @@ class DoneVideo:
     fps: float
     timings: Timings
     warnings: list[str]
+    annotation: VideoAnnotation | None = None
+    """The truth, where it is known, in pixels of the video."""
     report: VideoReport | None = None
     """What the report page shows of it; None where none was asked for."""
 
@@ -55,15 +58,19 @@ def done_video(
     """
     scored, timings = found.scored, found.timings
     size = (scored.num_frames, scored.width, scored.height, scored.fps)
+    annotation = item.annotation
+    if annotation is not None and annotation.width is not None:
+        # UCF101-24 is annotated at 320 x 240 whatever the size of the copy at hand
+        annotation = resized_annotation(annotation, scored.width, scored.height)
     report = None
     if lanes is not None:
-        truth = None if item.annotation is None else beside_predictions(item.annotation.tubes, found.tubes)
+        truth = None if annotation is None else beside_predictions(annotation.tubes, found.tubes)
         seconds = {stage: getattr(timings, stage) for stage in STAGES}
         report = VideoReport(
             item.name, scored.num_frames, scored.fps, scored.width, scored.height, lanes,
             truth=truth, annotated=annotated, seconds=seconds, warnings=found.warnings,
         )  # fmt: skip
-    return DoneVideo(item, found.tubes, *size, timings, found.warnings, report)
+    return DoneVideo(item, found.tubes, *size, timings, found.warnings, annotation, report)
 
 
 class ResultFiles:
@@ -102,7 +109,7 @@ class ResultFiles:
         )
         write_tubes(table, self.output / "tubes.csv")
         write_tubes(table, self.output / "tubes.json")
-        annotations = [video.input.annotation for video in done if video.input.annotation is not None]
+        annotations = [video.annotation for video in done if video.annotation is not None]
         if annotations:
             write_tubes(table_from_annotations(annotations), self.output / "ground_truth.csv")
         record = run_record(

@@ -29,6 +29,7 @@ from recognition.model_files import save_model
 from recognition.preprocessing import Preprocessing
 from tests.published_layout import write_published
 from video.clips import read_video
+from video.datasets import open_dataset
 from video.writing import VideoWriter
 
 TOOL = Path(__file__).parents[1] / "tools" / "detect_video.py"
@@ -146,6 +147,20 @@ def test_the_report_can_be_left_out_and_has_no_pictures_without_a_video(run: Run
     assert not (tmp_path / "quiet" / "report.html").exists()
     assert (tmp_path / "quiet" / "tubes.csv").exists()
     assert "report.html" not in err
+
+
+def test_ground_truth_of_a_dataset_is_in_pixels_of_its_videos(run: Run, tmp_path: Path) -> None:
+    """UCF101-24 is annotated at 320 x 240, whatever the size of the videos."""
+    tool = runpy.run_path(str(TOOL.parent / "make_puppets.py"))["main"]
+    words = ["--layout", "ucf24", "--classes", "jump", "--videos-per-class", "1", "--test-videos-per-class", "1"]
+    assert tool([str(tmp_path / "data"), *words, "--size", "160x120", "--frames", "16-20"]) == 0
+    code, _, err = run("--dataset", tmp_path / "data", "--no-video", "--score-threshold", 0)
+    assert code == 0, err
+    (written,) = annotations_from_table(read_tubes(tmp_path / "out" / "ground_truth.csv"))
+    (item,) = open_dataset(tmp_path / "data", part="test").videos
+    assert (item.annotation.width, item.annotation.height) == (320, 240)
+    for tube, true in zip(written.tubes, item.annotation.tubes, strict=True):
+        np.testing.assert_allclose(tube.boxes, true.boxes / 2, atol=1e-3)
 
 
 def test_tubes_of_a_table_keep_their_frames_boxes_and_ids(run: Run, files: Path, tmp_path: Path) -> None:
