@@ -17,21 +17,29 @@ _MAX_COUNTED = 25
 """Classes up to which every cell holds its count."""
 
 
-def plot_confusion(path: str | os.PathLike[str], counts: np.ndarray, class_names: tuple[str, ...]) -> None:
+def plot_confusion(
+    path: str | os.PathLike[str], counts: np.ndarray, class_names: tuple[str, ...], *, things: str = "videos"
+) -> None:
     """Save (classes, classes) counts, rows the truth, as PNG, PDF or SVG; colours are shares of each row.
 
-    Equal counts give an equal file. EvaluationError for another suffix.
+    One column more counts ``things`` that were not found. Equal counts give an equal file. EvaluationError for another
+    suffix.
     """
     path = Path(path)
-    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise EvaluationError(f"{path}: pictures of confusions are .png, .pdf or .svg")
-    figure = confusion_figure(counts, class_names)
+    check_suffix(path)
+    figure = confusion_figure(counts, class_names, things=things)
     undated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix.lower(), {})
     with replace_when_whole(path) as temporary:
         figure.savefig(temporary, dpi=150, metadata=undated)
 
 
-def confusion_figure(counts: np.ndarray, class_names: tuple[str, ...]) -> Figure:
+def check_suffix(path: Path) -> None:
+    """EvaluationError unless ``path`` ends as a picture does."""
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise EvaluationError(f"{path}: pictures of confusions are .png, .pdf or .svg")
+
+
+def confusion_figure(counts: np.ndarray, class_names: tuple[str, ...], *, things: str = "videos") -> Figure:
     """The figure of :func:`plot_confusion`."""
     count = len(class_names)
     totals = counts.sum(axis=1, keepdims=True)
@@ -43,10 +51,11 @@ def confusion_figure(counts: np.ndarray, class_names: tuple[str, ...]) -> Figure
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     right = int(np.trace(counts))
     axes.set(xlabel="given by the classifier", ylabel="true class")
-    axes.set_title(f"{right} of {int(counts.sum())} videos right", fontsize=10)
+    axes.set_title(f"{right} of {int(counts.sum())} {things} right", fontsize=10)
     if count <= _MAX_NAMED:
         names = [name if len(name) <= 24 else name[:23] + "…" for name in class_names]
-        axes.set_xticks(range(count), names, rotation=90, fontsize=7, parse_math=False)
+        columns = [*names, *(["not found"] * (counts.shape[1] - count))]
+        axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=7, parse_math=False)
         axes.set_yticks(range(count), names, fontsize=7, parse_math=False)
     if count <= _MAX_COUNTED:
         for row, column in np.argwhere(counts > 0):

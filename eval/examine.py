@@ -14,10 +14,11 @@ from eval.explain import Diagnosis, diagnose
 from eval.oracles import ceilings
 from eval.results import MapResult
 from eval.tracking import tracking_metrics
+from eval.tube_confusion import TubeConfusion, tube_confusion
 from eval.video_map import TubeVerdicts, judge_tubes
 from linking.records import VideoAnnotation
 
-PARTS = ("diagnosis", "confidence", "errors", "ceilings", "tracking", "curves")
+PARTS = ("diagnosis", "confidence", "errors", "ceilings", "tracking", "curves", "confusion")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class Details:
     ceilings: pd.DataFrame | None = None
     tracking: dict[str, pd.Series] = field(default_factory=dict)
     verdicts: tuple[MapResult, TubeVerdicts] | None = None
+    confusion: TubeConfusion | None = None
 
     def text(self) -> str:
         """Tables for a terminal, in percent, one below the other."""
@@ -43,6 +45,8 @@ class Details:
             pieces += ["AP won by mending each reason alone, in percent:", points.to_string()]
         if self.ceilings is not None:
             pieces += ["video-mAP with one step perfect, in percent:", (100 * self.ceilings).round(1).to_string()]
+        if self.confusion is not None:
+            pieces.append(self.confusion.text())
         if self.tracking:
             pieces += ["tracking:", pd.DataFrame(self.tracking).round(4).to_string()]
         if self.diagnosis is not None:
@@ -65,6 +69,12 @@ class Details:
             }
         if self.ceilings is not None:
             result["ceilings"] = _nested(self.ceilings)
+        if self.confusion is not None:
+            result["confusion"] = {
+                "iou": self.iou,
+                "classes": list(self.confusion.class_names),
+                "counts": self.confusion.counts.tolist(),
+            }
         if self.tracking:
             result["tracking"] = _nested(pd.DataFrame(self.tracking).T)
         if self.diagnosis is not None:
@@ -83,7 +93,7 @@ def examine(
     class_names: Sequence[str] | None = None,
     ignore_unknown_videos: bool = False,
 ) -> Details:
-    """The parts (some of PARTS) of one evaluation; errors and curves are at ``iou``."""
+    """The parts (some of PARTS) of one evaluation; errors, curves and confusions are at ``iou``."""
     options: dict[str, Any] = {
         "protocol": protocol,
         "class_names": class_names,
@@ -103,6 +113,7 @@ def examine(
         ceilings(ground_truth, detections, thresholds=ious, **options) if "ceilings" in parts else None,
         tracking,
         judge_tubes(ground_truth, detections, thresholds=[iou], **options) if "curves" in parts else None,
+        tube_confusion(ground_truth, detections, iou=iou, **options) if "confusion" in parts else None,
     )
 
 

@@ -88,6 +88,21 @@ def test_details_are_printed_and_written_on_request_and_a_zero_unasked(tmp_path:
     assert report.read_text().startswith("<!doctype html>")
 
 
+def test_what_is_called_what_is_printed_drawn_and_written(tmp_path: Path) -> None:
+    truth = write(tmp_path / "truth.csv", VideoAnnotation("a", [tube()]), VideoAnnotation("b", [tube(label="jump")]))
+    found = write(tmp_path / "found.csv", VideoAnnotation("a", [tube(score=0.9, label="jump")]))
+    out, picture = tmp_path / "result.json", tmp_path / "confusion.svg"
+    inputs = ("--ground-truth", truth, "--detections", found)
+    done = evaluate(*inputs, "--iou", "0.5", "--json", out, "--confusion", picture)
+    assert done.returncode == 0, done.stderr
+    assert "labels at IoU 0.5: 0 of 2 true tubes called right, 1 wrong, 1 not found\n  run is called jump: 1 of 1" in (
+        done.stdout
+    )
+    assert json.loads(out.read_text())["confusion"]["counts"] == [[0, 0, 1], [1, 0, 0]]  # jump, run; not found
+    assert "not found" in picture.read_text()
+    assert "confusions are .png" in refused(*inputs, "--confusion", tmp_path / "confusion.txt")
+
+
 def test_warnings_are_on_the_terminal_and_in_the_result(tmp_path: Path) -> None:
     many = [VideoAnnotation(f"v{k:02d}", [replace(tube(), frames=np.arange(4), id=0)], 4) for k in range(9)]
     truth = write(tmp_path / "truth.json", *many)

@@ -85,7 +85,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     details.add_argument("--errors", action="store_true", help="where the points are lost, by class and reason")
     details.add_argument("--ceilings", action="store_true", help="what perfect labels, trimming, linking would give")
     details.add_argument("--tracking", action="store_true", help="IDF1, MOTA, switches (some seconds on large sets)")
-    details.add_argument("--detail-iou", type=float, default=0.5, metavar="IOU", help="for --errors and the curves")
+    details.add_argument("--confusion", type=Path, metavar="FILE", help="what is called what: .png, .pdf or .svg")
+    details.add_argument(
+        "--detail-iou", type=float, default=0.5, metavar="IOU", help="for --errors, --confusion and the curves"
+    )
     details.add_argument("--report", type=Path, metavar="FILE.html", help="all of it, but --tracking, as one page")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers, 0..1, with their provenance")
     return parser.parse_args(argv)
@@ -119,7 +122,11 @@ def evaluate(args: argparse.Namespace, said: list[str]) -> int:
     started = time.perf_counter()
     chosen = args.protocol and (list(PROTOCOL_NAMES) if args.protocol == "all" else [args.protocol])
     for name in chosen or ():
-        protocols_of(name)  # a wrong name is told before large files are read
+        protocols_of(name)  # wrong names are told before large files are read
+    if args.confusion:
+        from eval.confusion_plot import check_suffix
+
+        check_suffix(args.confusion)
     truth, listed = read_ground_truth(args)
     names = chosen or ["ava" if truth.kind == "ava" else "saha"]
     rules = [protocols_of(name) for name in names]
@@ -166,6 +173,10 @@ def evaluate(args: argparse.Namespace, said: list[str]) -> int:
     if args.json:
         with replace_when_whole(args.json) as temporary:
             temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if args.confusion:
+        from eval.confusion_plot import plot_confusion
+
+        plot_confusion(args.confusion, details.confusion.counts, details.confusion.class_names, things="tubes")
     if args.report:
         with replace_when_whole(args.report) as temporary:
             temporary.write_text(page(truth, judgements, details, result["provenance"]), encoding="utf-8")
@@ -184,7 +195,7 @@ def look_closer(
     from eval.explain import diagnose, diagnose_boxes
     from linking.tables import annotations_from_table
 
-    wanted = {part for part in ("confidence", "errors", "ceilings", "tracking") if getattr(args, part)}
+    wanted = {part for part in ("confidence", "errors", "ceilings", "tracking", "confusion") if getattr(args, part)}
     zero = max((judgement.video or judgement.frame).mean.values()) == 0
     if judgement.video is not None and len(truth.parts) == 1:
         if args.report:
