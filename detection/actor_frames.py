@@ -1,13 +1,16 @@
 """Frames with their actors' boxes, decoded once into a flat file, and the pictures a detector trains on.
 
 Decoding a clip again for every picture would cost more than training the small network on it, so the frames lie as raw
-bytes in one memory-mapped file that the operating system keeps in memory as far as it can.
+bytes in one memory-mapped file that the operating system keeps in memory as far as it can. For networks that see
+optical flow, a frame is the stack of flow pictures around it (detection/motion.py).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,15 +21,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from detection.motion import flip_stack, frames_around, motion_stack
 from linking.files import replace_when_whole
 from linking.geometry import box_areas
 from video.datasets import LabelledVideo, resized_annotation
+from video.flow import NO_MOTION, FlowSettings
+from video.flow_cache import flow_path, open_flow
 from video.frames import open_video
 
 INVISIBLE = 0.02
 """Less than this share of an actor's box is too little to show that there is one."""
 LAYOUT = 1
 """Version of the cache files; a cache of another version is made again."""
+
+
+@dataclass(frozen=True)
+class MotionConfig:
+    """Flow instead of frames."""
+
+    settings: FlowSettings
+    offsets: tuple[int, ...]
+    """Of the pictures that are stacked, from the frame."""
+    folder: Path | None = None
+    """Where tools/extract_flow.py has put the flow; None: it is computed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +64,8 @@ class ActorFrames:
     """(boxes, 4) float32, x1 y1 x2 y2 in pixels of the stored frame."""
     names: tuple[str, ...]
     """Name of each video."""
+    channels: int = 3
+    """Of a frame: RGB, or x and y of stacked flow pictures."""
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -57,10 +76,10 @@ class ActorFrames:
         return np.split(np.arange(len(self)), np.flatnonzero(np.diff(self.videos)) + 1)
 
     def picture(self, index: int) -> np.ndarray:
-        """(H, W, 3) uint8."""
-        height, width = self.sizes[index]
+        """(H, W, channels) uint8."""
+        shape = (*self.sizes[index].tolist(), self.channels)
         start = self.offsets[index]
-        return self.bytes[start : start + height * width * 3].reshape(height, width, 3)
+        return self.bytes[start : start + math.prod(shape)].reshape(shape)
 
     def actors(self, index: int) -> np.ndarray:
         """(n, 4) float32."""
@@ -73,29 +92,34 @@ def load_actor_frames(
     *,
     step: int = 2,
     short_side: int = 240,
+    motion: MotionConfig | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> ActorFrames:
     """Every ``step``-th frame that has an annotated actor, from ``cache`` or decoded into it.
 
-    Larger videos are scaled to ``short_side``. Frames without a box are left out: in most datasets people may
-    be visible there who do not do one of the annotated actions. ``cache`` is a folder; it is used again when
-    videos, annotations and settings are the same.
+    Larger videos are scaled to ``short_side``, flow is as large as its settings make it. Frames without a box are left
+    out: in most datasets people may be visible there who do not do one of the annotated actions. ``cache`` is a
+    folder; it is used again when videos, annotations and settings are the same.
     """
-    key = _key(videos, step, short_side)
+    key = _key(videos, step, short_side, motion)
     index_file, bytes_file = cache / f"{key}.npz", cache / f"{key}.u8"
     if not (index_file.exists() and bytes_file.exists()):
         report(f"decoding {len(videos)} videos into {bytes_file}")
-        _decode_all(videos, index_file, bytes_file, step, short_side)
+        _decode_all(videos, index_file, bytes_file, step, short_side, motion)
     with np.load(index_file, allow_pickle=False) as index:
         arrays = {name: index[name] for name in ("offsets", "sizes", "videos", "box_ends", "boxes")}
         names = tuple(index["names"].tolist())
     if not len(arrays["offsets"]):
         raise ValueError(f"none of the {len(videos)} videos has a frame with an annotated box: nothing to train on")
-    return ActorFrames(bytes=np.memmap(bytes_file, np.uint8, "r"), names=names, **arrays)
+    channels = 3 if motion is None else 2 * len(motion.offsets)
+    return ActorFrames(bytes=np.memmap(bytes_file, np.uint8, "r"), names=names, channels=channels, **arrays)
 
 
-def _key(videos: Sequence[LabelledVideo], step: int, short_side: int) -> str:
-    digest = hashlib.sha256(json.dumps([LAYOUT, step, short_side]).encode())
+def _key(videos: Sequence[LabelledVideo], step: int, short_side: int, motion: MotionConfig | None) -> str:
+    settings: list[object] = [LAYOUT, step, short_side]
+    if motion is not None:
+        settings += [dataclasses.asdict(motion.settings), motion.offsets]
+    digest = hashlib.sha256(json.dumps(settings).encode())
     for video in videos:
         stat = Path(video.path).stat()
         digest.update(f"{video.path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
@@ -105,13 +129,18 @@ def _key(videos: Sequence[LabelledVideo], step: int, short_side: int) -> str:
 
 
 def _decode_all(
-    videos: Sequence[LabelledVideo], index_file: Path, bytes_file: Path, step: int, short_side: int
+    videos: Sequence[LabelledVideo],
+    index_file: Path,
+    bytes_file: Path,
+    step: int,
+    short_side: int,
+    motion: MotionConfig | None,
 ) -> None:
     offsets, sizes, numbers, box_ends, boxes = [], [], [], [], []
     written = counted = 0
     with replace_when_whole(bytes_file) as temporary, temporary.open("wb") as out:
         for number, video in enumerate(videos):
-            for picture, actors in _labelled_frames(video, step, short_side):
+            for picture, actors in _labelled_frames(video, step, short_side, motion):
                 offsets.append(written)
                 sizes.append(picture.shape[:2])
                 numbers.append(number)
@@ -134,7 +163,9 @@ def _decode_all(
         )
 
 
-def _labelled_frames(video: LabelledVideo, step: int, short_side: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _labelled_frames(
+    video: LabelledVideo, step: int, short_side: int, motion: MotionConfig | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     annotation = video.annotation
     wanted = set(sorted({frame for tube in annotation.tubes for frame in tube.frames.tolist()})[::step])
     if not wanted:
@@ -147,11 +178,34 @@ def _labelled_frames(video: LabelledVideo, step: int, short_side: int) -> Iterat
         for tube in annotation.tubes:
             for frame, box in zip(tube.frames.tolist(), tube.boxes):
                 by_frame.setdefault(frame, []).append(box)
+        if motion is not None:
+            yield from _stacks(video, sorted(wanted), by_frame, (source.height, source.width), motion)
+            return
         for frame, picture in enumerate(source):
             if frame in wanted:
                 yield _scaled_down(picture, np.stack(by_frame[frame]).astype(np.float32), short_side)
             if frame == max(wanted):
                 return
+
+
+def _stacks(
+    video: LabelledVideo,
+    wanted: Sequence[int],
+    by_frame: dict[int, list[np.ndarray]],
+    size: tuple[int, int],
+    motion: MotionConfig,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """As ``_labelled_frames``, of the flow; ``size`` is height and width of the video."""
+    cached = None if motion.folder is None else flow_path(motion.folder, video.annotation.video)
+    flow = open_flow(video.path, motion.settings, cached=cached)
+    pictures = flow.read(range(flow.num_frames))
+    height, width = pictures.shape[1:3]
+    scale = np.array([width / size[1], height / size[0]] * 2, np.float32)
+    for frame in wanted:
+        if frame < len(pictures):
+            around = frames_around(frame, motion.offsets, 0, len(pictures) - 1)
+            actors = np.stack(by_frame[frame]).astype(np.float32) * scale
+            yield motion_stack(list(pictures[around])), clip_boxes(actors, height, width)
 
 
 def _scaled_down(picture: np.ndarray, actors: np.ndarray, short_side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -171,7 +225,7 @@ def clip_boxes(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def resized(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """(3, H, W) uint8 to (3, *size) uint8, bilinear with antialiasing."""
+    """(channels, H, W) uint8 to (channels, *size) uint8, bilinear with antialiasing."""
     return functional.interpolate(picture[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
 
 
@@ -193,6 +247,8 @@ class AugmentConfig:
     """Colours are multiplied by 1 ± this; contrast and saturation likewise."""
     grey: float = 0.1
     """Share without colour."""
+    speed: float = 1.4
+    """Flow: displacements are multiplied by up to this factor, or divided by it; its pictures have no colours."""
     min_visible: float = 0.4
     """An actor of whom less than this share of the box is in the window is avoided: neither there nor absent."""
 
@@ -204,14 +260,14 @@ def training_picture(
     config: AugmentConfig,
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """One augmented picture: (3, *canvas) uint8 and its actors (n, 4) float32."""
+    """One augmented picture: (channels, *canvas) uint8 and its actors (n, 4) float32."""
     height, width = canvas
     if rng.random() >= config.mosaic:
         picture, boxes = _window(frames, draw_frame(), canvas, config.zoom, config, rng)
     else:
         middle_y = int(height * rng.uniform(0.3, 0.7))
         middle_x = int(width * rng.uniform(0.3, 0.7))
-        picture = torch.empty((3, height, width), dtype=torch.uint8)
+        picture = torch.empty((frames.channels, height, width), dtype=torch.uint8)
         parts = []
         zoom = (max(1.0, config.zoom[0]), max(1.0, config.zoom[1]))
         for top, bottom in ((0, middle_y), (middle_y, height)):
@@ -222,9 +278,10 @@ def training_picture(
                 parts.append(part_boxes + np.array([left, top, left, top], np.float32))
         boxes = np.concatenate(parts)
     if rng.random() < config.flip:
-        picture = picture.flip(-1)
+        picture = picture.flip(-1) if frames.channels == 3 else flip_stack(picture)
         boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
-    return _recoloured(picture, config, rng), torch.from_numpy(boxes)
+    changed = _recoloured if frames.channels == 3 else _faster
+    return changed(picture, config, rng), torch.from_numpy(boxes)
 
 
 def _window(
@@ -235,7 +292,9 @@ def _window(
     config: AugmentConfig,
     rng: np.random.Generator,
 ) -> tuple[Tensor, np.ndarray]:
-    """A window of the frame scaled to ``canvas``, (3, *canvas) uint8, and its actors; grey outside of the frame."""
+    """A window of the frame scaled to ``canvas``, (channels, *canvas) uint8, and its actors.
+
+    Outside of the frame it is grey, or without motion."""
     picture, actors = frames.picture(index), frames.actors(index)
     height, width = picture.shape[:2]
     left, top, right, bottom = _choose_window((height, width), actors, canvas, zoom, config, rng)
@@ -248,7 +307,8 @@ def _window(
     out_x2 = min(max(round((x2 - left) * scale_x), out_x1 + 1), canvas[1])
     # .copy(): the memory map is read-only, which torch does not know how to express
     source = torch.from_numpy(picture[y1:y2, x1:x2].copy()).permute(2, 0, 1)
-    out = torch.full((3, *canvas), 114, dtype=torch.uint8)
+    outside = 114 if frames.channels == 3 else NO_MOTION
+    out = torch.full((frames.channels, *canvas), outside, dtype=torch.uint8)
     out[:, out_y1:out_y2, out_x1:out_x2] = resized(source, (out_y2 - out_y1, out_x2 - out_x1))
     seen = actors[visible_share(actors, (left, top, right, bottom)) >= INVISIBLE]
     scale = np.array([scale_x, scale_y] * 2, np.float32)
@@ -302,3 +362,9 @@ def _recoloured(picture: Tensor, config: AugmentConfig, rng: np.random.Generator
     colours = grey + (colours - grey) * float(saturation)
     middle = grey.mean()
     return (middle + (colours - middle) * float(contrast)).clamp(0, 255).to(torch.uint8)
+
+
+def _faster(stack: Tensor, config: AugmentConfig, rng: np.random.Generator) -> Tensor:
+    """The same motion, faster or slower."""
+    factor = float(np.exp(rng.uniform(-1, 1) * np.log(config.speed)))
+    return ((stack.float() - NO_MOTION) * factor + NO_MOTION).clamp(0, 255).to(torch.uint8)

@@ -22,6 +22,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from detection.detectors import IMAGENET_MEAN, IMAGENET_STD, STRIDE, DetectorConfig, build_detector, to_batch
 from detection.detectron2_networks import Detectron2Config, unfilled_detectron2_network
+from detection.motion import stack_preprocessing
 from recognition.model_files import ModelFileError, load_model, load_state_, load_state_strictly_, save_model
 from recognition.preprocessing import Preprocessing
 from recognition.weights_location import CACHE_ONLY, Fetch, published_state
@@ -131,10 +132,19 @@ def as_actor_detector(trained: TrainedDetector, path: str | Path) -> TrainedDete
     return dataclasses.replace(trained, model=model, config=config, class_names=("actor",))
 
 
-def batch_maker(trained: TrainedDetector) -> Callable[[Tensor], ImageList]:
-    """What turns (B, 3, H, W) pictures in 0..255 into the input of the network."""
-    padding = trained.config.padding if isinstance(trained.config, Detectron2Config) else STRIDE
-    return partial(to_batch, mean=trained.preprocessing.mean, std=trained.preprocessing.std, padding=padding)
+def preprocessing_of(config: DetectorConfig | Detectron2Config) -> Preprocessing:
+    """Normalisation of a network that begins with random weights, or with those of ImageNet."""
+    if isinstance(config, DetectorConfig) and config.flow is not None:
+        return stack_preprocessing(len(config.flow_frames))
+    return _IMAGENET
+
+
+def batch_maker(
+    config: DetectorConfig | Detectron2Config, preprocessing: Preprocessing
+) -> Callable[[Tensor], ImageList]:
+    """What turns (B, channels, H, W) pictures in 0..255 into the input of the network."""
+    padding = config.padding if isinstance(config, Detectron2Config) else STRIDE
+    return partial(to_batch, mean=preprocessing.mean, std=preprocessing.std, padding=padding)
 
 
 def coco_detector(name: str, *, proposals: int = 300, fetch: Fetch = CACHE_ONLY) -> CocoDetector:

@@ -9,7 +9,7 @@ changes the result), and one class, so that other objects do not compete for the
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +24,8 @@ from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops import boxes as box_ops
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from video.flow import QUICK_FLOW, FlowSettings
 
 STRIDE = 32
 """Sides of a batch are padded to a multiple of this, the coarsest stride whose cells must line up."""
@@ -63,13 +65,27 @@ class DetectorConfig:
     """Short side in pixels the network was trained for; larger frames are scaled down to it, smaller are left."""
     mirror: bool = False
     """Frames are looked at mirrored as well: finds more, at twice the time (docs/training.md)."""
+    flow: FlowSettings | None = None
+    """The network sees optical flow of these settings instead of RGB (detection/motion.py); small body only. It is used
+    beside one that sees RGB (detection/two_streams.py)."""
+    flow_frames: tuple[int, ...] = (-3, 0, 3)
+    """The flow pictures it sees of a frame, as offsets from it: one alone often shows nobody moving."""
+
+    @property
+    def channels(self) -> int:
+        """Of the input: 3 of RGB, x and y of every flow picture."""
+        return 3 if self.flow is None else 2 * len(self.flow_frames)
 
     def __post_init__(self) -> None:
-        for name in ("widths", "depths", "anchor_ratios"):
+        if isinstance(self.flow, Mapping):  # as a model file has it
+            object.__setattr__(self, "flow", FlowSettings.from_dict(self.flow))
+        for name in ("widths", "depths", "anchor_ratios", "flow_frames"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "anchor_sizes", tuple(tuple(sizes) for sizes in self.anchor_sizes))
         if self.body not in ("small", *RESNETS):
             raise ValueError(f"unknown body {self.body!r}; known are small, {', '.join(RESNETS)}")
+        if self.flow is not None and (self.body != "small" or not self.flow_frames):
+            raise ValueError("flow needs the small body, and at least one of flow_frames")
         if self.body == "small" and self.frozen_norm:
             raise ValueError("frozen_norm needs a torchvision body with ImageNet weights")
         if self.body == "small" and self.stem_width < 16:
@@ -88,6 +104,13 @@ class DetectorConfig:
 def small() -> DetectorConfig:
     """4 M parameters, about 1 GMAC for a frame of 320x240."""
     return DetectorConfig(mirror=True)
+
+
+def small_flow() -> DetectorConfig:
+    """2 M parameters, 0.6 GMAC: the second stream of ``small``."""
+    return DetectorConfig(
+        widths=(24, 48, 96, 192), pyramid_channels=64, head_width=192, flow=QUICK_FLOW, flow_frames=(-3, 0, 3)
+    )
 
 
 def tiny() -> DetectorConfig:
@@ -110,7 +133,7 @@ def resnet101() -> DetectorConfig:
     )
 
 
-PRESETS = {"small": small, "tiny": tiny, "resnet101": resnet101}
+PRESETS = {"small": small, "small-flow": small_flow, "tiny": tiny, "resnet101": resnet101}
 
 
 def build_detector(config: DetectorConfig) -> FasterRCNN:
@@ -144,7 +167,7 @@ def build_detector(config: DetectorConfig) -> FasterRCNN:
 
 def _small_backbone(config: DetectorConfig) -> BackboneWithFPN:
     stem = nn.Sequential(
-        nn.Conv2d(3, config.stem_width, 3, stride=2, padding=1, bias=False),
+        nn.Conv2d(config.channels, config.stem_width, 3, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(config.stem_width),
         nn.ReLU(inplace=True),
     )
@@ -183,9 +206,9 @@ def to_batch(
     std: Sequence[float] = IMAGENET_STD,
     padding: int = STRIDE,
 ) -> ImageList:
-    """Normalise (B, 3, H, W) pictures in 0..255; zeros at the right and bottom make sides multiples of ``padding``."""
-    scale = torch.tensor(std, device=pictures.device).view(1, 3, 1, 1) * 255
-    shift = torch.tensor(mean, device=pictures.device).view(1, 3, 1, 1) * 255
+    """Normalise (B, channels, H, W) pictures in 0..255; zeros right and below make sides multiples of ``padding``."""
+    scale = torch.tensor(std, device=pictures.device).view(1, -1, 1, 1) * 255
+    shift = torch.tensor(mean, device=pictures.device).view(1, -1, 1, 1) * 255
     normalised = (pictures.float() - shift) / scale
     height, width = pictures.shape[-2:]
     padded = nn.functional.pad(normalised, (0, -width % padding, 0, -height % padding))

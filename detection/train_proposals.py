@@ -21,9 +21,10 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 
-from detection.actor_frames import ActorFrames, AugmentConfig, training_picture
+from detection.actor_frames import ActorFrames, AugmentConfig, resized, training_picture
 from detection.detectors import DetectorConfig, detect_boxes, detection_losses, to_batch, with_mirrored
 from detection.detectron2_networks import Detectron2Config
+from detection.motion import flip_stack
 from linking.files import replace_when_whole
 from linking.geometry import box_iou
 from recognition.training_state import load_training_state, save_training_state
@@ -148,7 +149,9 @@ def train(
         if done % config.validate_every == 0 or done == config.iterations:
             for frames in validation:
                 chosen = spread_frames(frames, config.validation_frames)
-                quality = evaluate(model, frames, chosen, device=device, batch_of=batch_of)
+                quality = evaluate(
+                    model, frames, chosen, device=device, batch_of=batch_of, short_side=flow_short_side(config.detector)
+                )
                 log.write({"iteration": done, "validation": quality})
             model.train()
         if done % config.save_every == 0 or done == config.iterations:
@@ -182,8 +185,9 @@ def evaluate(
     device: str = "cpu",
     batch_of: Callable[[Tensor], ImageList] = to_batch,
     mirror: bool = False,
+    short_side: int | None = None,
 ) -> dict[str, float]:
-    """:func:`proposal_quality` of the model's boxes in the ``chosen`` frames, as they are stored.
+    """:func:`proposal_quality` of boxes in the ``chosen`` frames, as they are stored or at ``short_side``.
 
     With ``mirror`` their mirror images are looked at as well, as ``DetectorConfig.mirror`` asks for."""
     model.eval()
@@ -191,12 +195,23 @@ def evaluate(
     with torch.inference_mode():
         for index in chosen:
             picture = torch.from_numpy(frames.picture(index).copy()).permute(2, 0, 1)[None].to(device)
+            scale = 1.0 if short_side is None else short_side / min(picture.shape[-2:])
+            if scale != 1:
+                height, width = (round(scale * side) for side in picture.shape[-2:])
+                picture = resized(picture[0], (height, width))[None]
             boxes, scores = detect_boxes(model, batch_of(picture), min_score=0.0)
             if mirror:
-                mirrored = detect_boxes(model, batch_of(picture.flip(-1)), min_score=0.0)
+                flipped = picture.flip(-1) if frames.channels == 3 else flip_stack(picture)
+                mirrored = detect_boxes(model, batch_of(flipped), min_score=0.0)
                 boxes, scores = with_mirrored(boxes, scores, *mirrored, picture.shape[-1])
-            found.append((boxes[0].cpu().numpy(), scores[0].cpu().numpy()))
+            found.append((boxes[0].cpu().numpy() / scale, scores[0].cpu().numpy()))
     return proposal_quality(found, [frames.actors(index) for index in chosen])
+
+
+def flow_short_side(network: DetectorConfig | Detectron2Config) -> int | None:
+    """To what flow, whose pictures are small, is scaled for ``network``; None for one that sees RGB frames."""
+    sees_flow = isinstance(network, DetectorConfig) and network.flow is not None
+    return network.trained_short_side if sees_flow else None
 
 
 def proposal_quality(

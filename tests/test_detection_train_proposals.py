@@ -227,7 +227,7 @@ def test_the_tool_trains_resumes_and_reports(tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--preset", "huge"], "unknown preset 'huge'; known are small, tiny, resnet101"),
+        (["--preset", "huge"], "unknown preset 'huge'; known are small, small-flow, tiny, resnet101"),
         (["--resume"], "nothing to resume"),
         (["--set", "speed=3"], "unknown setting speed; known are detector, augment, iterations"),
         ([], "no such dataset"),

@@ -2,6 +2,7 @@
 
     python tools/train_proposals.py --dataset data/jhmdb --fold 0/5 --output runs/proposals
     python tools/train_proposals.py --dataset data/jhmdb,data/puppets --output runs/proposals --resume
+    python tools/train_proposals.py --dataset data/jhmdb --fold 0/5 --preset small-flow --flow flow --output runs/motion
 
 reads   dataset folders (J-HMDB, UCF101-24), or a .toml about videos of one's own; their training part
 writes  OUTPUT/proposals.safetensors   the network, for detect_video.py --proposals
@@ -32,7 +33,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", required=True, type=Path, help="folder of the results")
     parser.add_argument("--split", type=int, default=1, help="split whose training part is used (default 1)")
     parser.add_argument("--fold", metavar="I/N", help="hold fold I of N out for validation, by source video")
-    parser.add_argument("--preset", default="small", help="network: small (default), tiny, resnet101")
+    parser.add_argument("--preset", default="small", help="network: small (default), small-flow, tiny, resnet101")
+    parser.add_argument("--flow", type=Path, metavar="DIR", help="flow of extract_flow.py (default: computed here)")
     parser.add_argument("--config", type=Path, help="TOML file of settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
     parser.add_argument("--iterations", type=int, help="optimizer steps; short for --set iterations=")
@@ -76,13 +78,19 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     import torch
     from tqdm import tqdm
 
-    from detection.actor_frames import ActorFrames, load_actor_frames
-    from detection.detector_files import as_actor_detector, batch_maker, load_body_, load_detector, save_detector
-    from detection.detectors import PRESETS, DetectorConfig, build_detector, to_batch
-    from detection.train_proposals import ProposalTraining, evaluate, resolved, spread_frames, train
+    from detection.actor_frames import ActorFrames, MotionConfig, load_actor_frames
+    from detection.detector_files import (
+        as_actor_detector,
+        batch_maker,
+        load_body_,
+        load_detector,
+        preprocessing_of,
+        save_detector,
+    )
+    from detection.detectors import PRESETS, DetectorConfig, build_detector
+    from detection.train_proposals import ProposalTraining, evaluate, flow_short_side, resolved, spread_frames, train
     from linking.files import replace_when_whole
     from linking.settings import SettingsError, read_settings, with_settings
-    from recognition.preprocessing import Preprocessing
     from recognition.weights_location import fetch_of, locate_weights
     from video.datasets import LabelledVideo
     from video.mixing import open_for_training
@@ -113,12 +121,19 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if config.detector != fixed:
             raise SettingsError(f"{args.weights}: its network is fixed; of detector.* only mirror can be set")
 
+    motion = None
+    if isinstance(config.detector, DetectorConfig) and config.detector.flow is not None:
+        motion = MotionConfig(config.detector.flow, config.detector.flow_frames, args.flow)
+    elif args.flow:
+        raise SettingsError("--flow is for networks that see flow, --preset small-flow for one")
+
     def decoded(videos: Sequence[LabelledVideo]) -> ActorFrames:
         return load_actor_frames(
             videos,
             args.cache or args.output / "frames",
             step=config.frame_step,
             short_side=config.detector.trained_short_side,
+            motion=motion,
             report=say,
         )
 
@@ -136,7 +151,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             load_body_(model, config.detector.body, args.body_weights)
     with replace_when_whole(args.output / "settings.json") as temporary:
         temporary.write_text(json.dumps(resolved(config), indent=1) + "\n")
-    batch_of = batch_maker(start) if start else to_batch
+    preprocessing = start.preprocessing if start else preprocessing_of(config.detector)
+    batch_of = batch_maker(config.detector, preprocessing)
     result = train(
         model,
         training,
@@ -154,7 +170,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     numbers = [
         {
             "dataset": name,
-            **evaluate(model, frames, spread_frames(frames, 8), device=args.device, batch_of=batch_of, mirror=mirror),
+            **evaluate(
+                model,
+                frames,
+                spread_frames(frames, 8),
+                device=args.device,
+                batch_of=batch_of,
+                mirror=mirror,
+                short_side=flow_short_side(config.detector),
+            ),
         }
         for name, frames in zip(names, validation)
     ]
@@ -177,7 +201,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         model,
         config.detector,
         provenance,
-        preprocessing=start.preprocessing if start else Preprocessing(),
+        preprocessing=preprocessing,
     )
     return report
 
