@@ -111,7 +111,8 @@ def test_a_training_begins_with_the_person_as_the_actor(files: dict[bool, Path])
     assert torch.equal(ours.bbox_pred.bias, theirs.bbox_pred.bias[:8])
     assert as_actor_detector(actor, "x") is actor
     pictures = torch.from_numpy(picture(64, 96)).permute(2, 0, 1)[None]
-    losses = detection_losses(actor.model.train(), batch_maker(actor.config, actor.preprocessing)(pictures), [torch.tensor([[8.0, 8, 60, 60]])])
+    batch = batch_maker(actor.config, actor.preprocessing)(pictures)
+    losses = detection_losses(actor.model.train(), batch, [torch.tensor([[8.0, 8, 60, 60]])])
     torch.stack(list(losses.values())).sum().backward()
     assert ours.cls_score.weight.grad.isfinite().all()
     assert ours.cls_score.weight.grad.abs().max() > 0

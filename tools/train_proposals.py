@@ -20,7 +20,6 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from linking.files import replace_when_whole
     from linking.settings import SettingsError, read_settings, with_settings
     from recognition.weights_location import fetch_of, locate_weights
-    from video.datasets import LabelledVideo
+    from video.datasets import Dataset
     from video.mixing import open_for_training
 
     def say(line: str) -> None:
@@ -121,15 +120,19 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if config.detector != fixed:
             raise SettingsError(f"{args.weights}: its network is fixed; of detector.* only mirror can be set")
 
-    motion = None
-    if isinstance(config.detector, DetectorConfig) and config.detector.flow is not None:
-        motion = MotionConfig(config.detector.flow, config.detector.flow_frames, args.flow)
-    elif args.flow:
+    network = config.detector
+    sees_flow = isinstance(network, DetectorConfig) and network.flow is not None
+    if args.flow and not sees_flow:
         raise SettingsError("--flow is for networks that see flow, --preset small-flow for one")
 
-    def decoded(videos: Sequence[LabelledVideo]) -> ActorFrames:
+    def decoded(number: int, dataset: Dataset) -> ActorFrames:
+        motion = None
+        if isinstance(network, DetectorConfig) and network.flow is not None:
+            # where train_detection.py looks for it too: that of second and later datasets lies under their names
+            folder = args.flow / dataset.name if args.flow and number else args.flow
+            motion = MotionConfig(network.flow, network.flow_frames, folder)
         return load_actor_frames(
-            videos,
+            dataset.videos,
             args.cache or args.output / "frames",
             step=config.frame_step,
             short_side=config.detector.trained_short_side,
@@ -138,8 +141,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         )
 
     kept, held_out = open_for_training(args.dataset.split(","), split=args.split, fold_name=args.fold)
-    training = [decoded(dataset.videos) for dataset in kept]
-    validation = [decoded(dataset.videos) for dataset in held_out]
+    training = [decoded(*numbered) for numbered in enumerate(kept)]
+    validation = [decoded(*numbered) for numbered in enumerate(held_out)]
 
     torch.manual_seed(config.seed)
     if start:
