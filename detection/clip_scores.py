@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -18,7 +18,7 @@ from detection.scorer import ActionScorer, LoadedScorer
 from linking.records import Detections
 from recognition.fold import fold_batch_norm
 from recognition.preprocessing import normalise_clips
-from video.flow import NO_MOTION, FlowSettings, flip, flow_between
+from video.flow import flip
 from video.flow import stack as stack_flow
 
 
@@ -48,9 +48,7 @@ class ClipScores:
         self.preprocessing = scorer.preprocessing
         self.config, self.timings, self.size = config, timings, size
         self.small_size = network_size(*size, network.config.short_side)
-        flow = network.config.flow
-        self.frame_size = self.small_size if flow is None else flow.size_of(*size)  # of the frames it works on
-        self.flow = None if flow is None else _FlowBuffer(flow, size, self.small_size, str(self.device))
+        self.flow = network.config.flow
         self.mirror = network.config.mirror and config.mirror
         self.amp = _use_bfloat16(config.precision, self.device)
         self.frames: deque[np.ndarray] = deque()
@@ -60,13 +58,12 @@ class ClipScores:
         self.groups: list[_Group] = []
 
     def add_frame(self, frame: np.ndarray) -> None:
-        """Take the next frame, (H, W, 3) uint8 as decoded or of ``frame_size`` already."""
-        if self.flow is None:
-            self.frames.append(shrink(frame, self.small_size))
-            return
-        started = perf_counter()
-        self.frames.extend(self.flow.add(frame))
-        self.timings.flow += perf_counter() - started
+        """Take the next frame, (H, W, 3) uint8 as decoded or of ``small_size`` already; not for a flow network."""
+        self.frames.append(shrink(frame, self.small_size))
+
+    def add_flow(self, pictures: Sequence[np.ndarray]) -> None:
+        """Take the next (H, W, 2) uint8 flow pictures; for a flow network."""
+        self.frames.extend(stack_flow(pictures, self.small_size))
 
     def add_boxes(self, detections: Iterable[Detections]) -> list[np.ndarray]:
         """Take the boxes of the next frames; they may run ahead of the frames or lag behind."""
@@ -78,8 +75,6 @@ class ClipScores:
 
     def finish(self) -> list[np.ndarray]:
         """What is left after the last frame and its boxes."""
-        if self.flow is not None:
-            self.frames.extend(self.flow.finish())
         found: list[np.ndarray] = []
         while self.boxes:
             found += self._start_clip(min(self.config.clip_stride, len(self.boxes)))
@@ -166,38 +161,6 @@ class _Group:
     start: int
     """Its first frame; below 0 where it begins before the video."""
     boxes: list[Detections]
-
-
-class _FlowBuffer:
-    """Frames in, flow pictures of the size of the clips out: some frames later, since flow needs the next one."""
-
-    def __init__(self, settings: FlowSettings, size: tuple[int, int], small_size: tuple[int, int], device: str) -> None:
-        self.settings, self.small_size, self.device = settings, small_size, device
-        self.frame_size = settings.size_of(*size)
-        self.waiting: list[np.ndarray] = []
-        self.last: np.ndarray | None = None
-        # small pictures are solved faster in company, and a few frames of delay are short of what a clip waits for
-        self.pairs_at_once = 8 if device.startswith("cuda") else 4
-
-    def add(self, frame: np.ndarray) -> list[np.ndarray]:
-        self.waiting.append(shrink(frame, self.frame_size))
-        return self._flow() if len(self.waiting) > self.pairs_at_once else []
-
-    def finish(self) -> list[np.ndarray]:
-        """The rest; as everywhere, the last frame repeats the flow before it."""
-        if not self.waiting:
-            return []
-        found = self._flow() if len(self.waiting) > 1 else []
-        return [*found, self.last if self.last is not None else np.full((*self.small_size, 2), NO_MOTION, np.uint8)]
-
-    def _flow(self) -> list[np.ndarray]:
-        pictures = flow_between(
-            np.stack(self.waiting[:-1]), np.stack(self.waiting[1:]), self.settings, device=self.device
-        )
-        self.waiting = self.waiting[-1:]
-        found = list(stack_flow(list(pictures), self.small_size))
-        self.last = found[-1]
-        return found
 
 
 def shrink(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -247,17 +247,76 @@ def detect_boxes(
     """
     features = model.backbone(batch.tensors)
     proposals, _ = _region_proposals(model, batch, features)
+    logits, boxes = _judged(model, batch, features, proposals)
+    asked = slice(1, None) if label is None else slice(label, label + 1)
     counts = [len(p) for p in proposals]
+    return _best_boxes(
+        boxes[:, asked].split(counts),
+        logits.softmax(-1)[:, asked].split(counts),
+        batch.image_sizes,
+        min_score=min_score,
+        min_side=min_side,
+        nms_iou=nms_iou,
+        max_boxes=max_boxes,
+    )
+
+
+def detect_boxes_by_all(
+    models: Sequence[FasterRCNN],
+    batches: Sequence[ImageList],
+    *,
+    min_score: float = 0.01,
+    nms_iou: float = 0.5,
+    max_boxes: int = 100,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Actors as several networks of two classes see them together, each in its own input; as from :func:`detect_boxes`.
+
+    ``batches`` are the same pictures at the same size. The proposals of all networks are judged by each of them, and of
+    every proposal the logits and the corners are averaged.
+    """
+    features = [model.backbone(batch.tensors) for model, batch in zip(models, batches)]
+    by_model = [_region_proposals(*inputs)[0] for inputs in zip(models, batches, features)]
+    proposals = [torch.cat(of_picture) for of_picture in zip(*by_model)]
+    judged = [_judged(*inputs, proposals) for inputs in zip(models, batches, features)]
+    logits = torch.stack([logits for logits, _ in judged]).mean(0)
+    boxes = torch.stack([boxes for _, boxes in judged]).mean(0)
+    counts = [len(p) for p in proposals]
+    return _best_boxes(
+        boxes[:, 1:2].split(counts),
+        logits.softmax(-1)[:, 1:2].split(counts),
+        batches[0].image_sizes,
+        min_score=min_score,
+        min_side=1.0,
+        nms_iou=nms_iou,
+        max_boxes=max_boxes,
+    )
+
+
+def _judged(
+    model: FasterRCNN, batch: ImageList, features: dict[str, Tensor], proposals: list[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """What the box head says of all proposals of a batch: logits (n, classes) and boxes (n, classes, 4), float32."""
     heads = model.roi_heads
     hidden = heads.box_head(heads.box_roi_pool(features, proposals, batch.image_sizes))
     logits, deltas = heads.box_predictor(hidden)
-    asked = slice(1, None) if label is None else slice(label, label + 1)
-    all_scores = logits.float().softmax(-1)[:, asked].split(counts)
     # Without any proposal the coder leaves the classes unfolded.
-    decoded = heads.box_coder.decode(deltas.float(), proposals).reshape(-1, logits.shape[1], 4)
-    all_boxes = decoded[:, asked].split(counts)
+    boxes = heads.box_coder.decode(deltas.float(), proposals).reshape(-1, logits.shape[1], 4)
+    return logits.float(), boxes
+
+
+def _best_boxes(
+    all_boxes: Sequence[Tensor],
+    all_scores: Sequence[Tensor],
+    sizes: Sequence[tuple[int, int]],
+    *,
+    min_score: float,
+    min_side: float,
+    nms_iou: float,
+    max_boxes: int,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The boxes that stay of (n, classes, 4) boxes with (n, classes) scores of each picture, best first."""
     kept_boxes, kept_scores = [], []
-    for boxes, scores, size in zip(all_boxes, all_scores, batch.image_sizes):  # (n, classes, 4) and (n, classes)
+    for boxes, scores, size in zip(all_boxes, all_scores, sizes):
         boxes = box_ops.clip_boxes_to_image(boxes, size)
         sides = boxes[..., 2:] - boxes[..., :2]
         sure = (scores > min_score) & (sides >= min_side).all(-1)

@@ -94,7 +94,9 @@ def pick_weights(
     # a clip lasts a second or more: eight frames further on it would say much the same
     settings = {"pipeline": {"clip_stride": 16}} if is_kinetics else {}
     if proposals is None:
-        proposals = size.proposals if is_kinetics or preset == "kinetics" else "bundled"
+        # without a stream of flow there shall be none for the boxes either
+        bundled = "bundled-rgb" if streams and "flow" not in streams else "bundled"
+        proposals = size.proposals if is_kinetics or preset == "kinetics" else bundled
     return Picked("own" if weights else preset, chosen, proposals, settings)
 
 
@@ -119,7 +121,7 @@ def origins(picked: Picked, scorers: Sequence[LoadedScorer]) -> list[Origin]:
     word = picked.proposals
     if word.startswith(PREFIX):
         found.append(Origin("proposals", word, None, _TORCHVISION_TERMS.format(data=_COCO)))
-    elif word == "bundled":
+    elif word in ("bundled", "bundled-rgb"):
         found.append(Origin("proposals", word, None, _OWN_TERMS))
     else:
         found.append(Origin("proposals", _shown(word), None, _UNKNOWN_TERMS))

@@ -14,12 +14,16 @@ import numpy as np
 
 from detection.between import boxes_between
 from detection.clip_scores import ClipScores, shrink
+from detection.flow_pictures import FlowPictures
+from detection.motion import MotionBuffer
 from detection.pipeline_settings import PipelineConfig, Timings
 from detection.proposals import Proposer
 from detection.scorer import LoadedScorer
+from detection.two_streams import TwoStreamProposer
 from linking.records import Detections
 from linking.scores import ScoredVideo
 from video.cuts import CutFinder
+from video.flow import FlowSettings
 from video.frames import VideoSource
 
 __all__ = ["FrameScorer", "PipelineConfig", "Timings", "score_video"]
@@ -96,6 +100,9 @@ class FrameScorer:
         self._proposals = _Proposals(proposer, config, timings)
         scorers = [scorers] if isinstance(scorers, LoadedScorer) else scorers
         self._scores = _Streams(scorers, size, config, timings, fps)
+        # the same flow serves every network that wants it
+        wanted = {settings for settings in (*self._scores.flow, self._proposals.flow) if settings is not None}
+        self._flow = {settings: FlowPictures(settings, size, self._scores.device) for settings in wanted}
         self._cut_finder = CutFinder()
         self._timings = timings
         self._frames = 0
@@ -111,6 +118,10 @@ class FrameScorer:
             self.cuts.append(self._frames)
         self._timings.decode += perf_counter() - started
         self._scores.add_frame(frame, small)
+        started = perf_counter()
+        for settings, flow in self._flow.items():
+            self._add_flow(settings, flow.add(small if flow.frame_size == small.shape[:2] else frame))
+        self._timings.flow += perf_counter() - started
         found = self._scores.add_boxes(self._proposals.add(self._frames, frame, is_cut=is_cut))
         self._frames += 1
         self._timings.frames += 1
@@ -118,7 +129,14 @@ class FrameScorer:
 
     def finish(self) -> list[Detections]:
         """What is left after the last frame."""
+        for settings, flow in self._flow.items():
+            self._add_flow(settings, flow.finish())
         return self._counted(self._scores.add_boxes(self._proposals.finish()) + self._scores.finish())
+
+    def _add_flow(self, settings: FlowSettings, pictures: list[np.ndarray]) -> None:
+        self._scores.add_flow(settings, pictures)
+        if settings == self._proposals.flow:
+            self._proposals.add_flow(pictures)
 
     def _counted(self, found: list[Detections]) -> list[Detections]:
         self._timings.boxes += sum(len(detections) for detections in found)
@@ -135,8 +153,17 @@ class _Proposals:
         self.last_key: Detections | None = None
         self.last_asked = -1
         self.next_key = 0
+        self.moving = proposer if isinstance(proposer, TwoStreamProposer) else None
+        self.flow = None if self.moving is None else self.moving.flow
+        """Of the flow it has to be given with ``add_flow``."""
+        self.motion = MotionBuffer((0,) if self.moving is None else self.moving.flow_frames)
+
+    def add_flow(self, pictures: Sequence[np.ndarray]) -> None:
+        self.motion.add(pictures)
 
     def add(self, index: int, frame: np.ndarray, *, is_cut: bool) -> list[Detections]:
+        if is_cut:
+            self.motion.cut(index)
         if is_cut and self.previous is not None and self.previous[0] > self.last_asked:
             # boxes are not carried across a cut: both sides of it become key frames
             self._ask(*self.previous, is_cut=False)
@@ -144,32 +171,44 @@ class _Proposals:
             self._ask(index, frame, is_cut=is_cut)
             self.next_key = index + self.config.proposal_stride
         self.previous = (index, frame)
-        return self._propose() if len(self.waiting) >= self.config.batch_frames else []
+        ready = self._ready()
+        return self._propose(ready) if ready >= self.config.batch_frames else []
 
     def finish(self) -> list[Detections]:
+        self.motion.finish()
         if self.previous is not None and self.previous[0] > self.last_asked:
             self._ask(*self.previous, is_cut=False)
-        return self._propose()
+        return self._propose(len(self.waiting))
+
+    def _ready(self) -> int:
+        """How many of those that wait can be looked at now."""
+        if self.moving is None:
+            return len(self.waiting)
+        return sum(self.motion.is_ready(index) for index, _, _ in self.waiting)
 
     def _ask(self, index: int, frame: np.ndarray, *, is_cut: bool) -> None:
         self.waiting.append((index, frame, is_cut))
         self.last_asked = index
 
-    def _propose(self) -> list[Detections]:
-        if not self.waiting:
+    def _propose(self, count: int) -> list[Detections]:
+        if not count:
             return []
         started = perf_counter()
-        keys = self.proposer.propose([frame for _, frame, _ in self.waiting], [index for index, _, _ in self.waiting])
+        asked, self.waiting = self.waiting[:count], self.waiting[count:]
+        frames, indices = [frame for _, frame, _ in asked], [index for index, _, _ in asked]
+        if self.moving is None:
+            keys = self.proposer.propose(frames, indices)
+        else:
+            keys = self.moving.propose_moving(frames, [self.motion.stack(index) for index in indices], indices)
         self.timings.propose += perf_counter() - started
         self.timings.key_frames += len(keys)
         found: list[Detections] = []
-        for key, (_, _, is_cut) in zip(keys, self.waiting):
+        for key, (_, _, is_cut) in zip(keys, asked):
             key = self._best(key)
             if self.last_key is not None and not is_cut:
                 found += [self._best(between) for between in boxes_between(self.last_key, key)]
             found.append(key)
             self.last_key = key
-        self.waiting = []
         return found
 
     def _best(self, detections: Detections) -> Detections:
@@ -199,6 +238,8 @@ class _Streams:
         self.weights = np.array(weights, np.float32) / sum(weights)
         self.streams = [ClipScores(scorer, size, config, timings, fps=fps) for scorer in scorers]
         self.small_size = self.streams[0].small_size
+        self.flow = [stream.flow for stream in self.streams]
+        self.device = str(self.streams[0].device)
         self.actor_weight = config.actor_weight
         self.boxes: deque[Detections] = deque()
         self.scored: list[deque[np.ndarray]] = [deque() for _ in scorers]
@@ -207,7 +248,14 @@ class _Streams:
     def add_frame(self, frame: np.ndarray, small: np.ndarray) -> None:
         """``small`` is the frame at ``small_size``."""
         for stream in self.streams:
-            stream.add_frame(small if stream.frame_size == self.small_size else frame)
+            if stream.flow is None:
+                stream.add_frame(small if stream.small_size == self.small_size else frame)
+
+    def add_flow(self, settings: FlowSettings, pictures: Sequence[np.ndarray]) -> None:
+        """The next flow pictures of these settings."""
+        for stream in self.streams:
+            if stream.flow == settings:
+                stream.add_flow(pictures)
 
     def add_boxes(self, detections: list[Detections]) -> list[Detections]:
         self.boxes.extend(detections)

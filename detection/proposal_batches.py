@@ -70,11 +70,12 @@ def propose_by_size(
             batch = places[start : start + config.batch_size]
             answers = boxes_of(np.stack([frames[place] for place in batch]))
             for place, (boxes, scores) in zip(batch, answers):
-                found[place] = _finished(int(indices[place]), boxes, scores, height, width, config)
+                found[place] = finished(int(indices[place]), boxes, scores, height, width, config)
     return [found[place] for place in range(len(frames))]
 
 
-def _finished(index: int, boxes: Tensor, scores: Tensor, height: int, width: int, config: ProposalConfig) -> Detections:
+def finished(index: int, boxes: Tensor, scores: Tensor, height: int, width: int, config: ProposalConfig) -> Detections:
+    """What a network found in a frame, as it leaves: inside the picture, sure enough, not too many."""
     if config.classes == "all" and config.mode == "actor":
         # The network compared boxes of one class only; here one thing with two names is one box.
         best = box_ops.nms(boxes.float(), scores.float(), config.nms_iou)

@@ -1,8 +1,9 @@
 """Boxes that may hold an actor, for the frames of a video: one small interface, several sources.
 
-A detector (:class:`DetectorProposer`: the Faster R-CNN family of detection/detectors.py), detectron2 where it is
-installed (detection/detectron2_backend.py), or a tube table of boxes that were made elsewhere
-(:class:`TableProposer`). :func:`open_proposer` chooses by one word. Whatever the source:
+A detector (:class:`DetectorProposer`: the Faster R-CNN family of detection/detectors.py), two of which one sees optical
+flow (detection/two_streams.py), detectron2 where it is installed (detection/detectron2_backend.py), or a tube table
+of boxes that were made elsewhere (:class:`TableProposer`). :func:`open_proposer` chooses by one word. Whatever the
+source:
 
 - one :class:`~linking.records.Detections` for each frame, in the order of the frames, also where nothing is found;
 - boxes in pixels of the frame as it was given, inside the picture, best first, at most ``max_boxes``;
@@ -37,11 +38,13 @@ from detection.proposal_batches import (
     propose_by_size,
     scaled_frames,
 )
+from detection.two_streams import TwoStreamProposer
 from linking.records import Detections
 from linking.tables import detections_from_table, read_tubes
 from recognition.weights_location import CACHE_ONLY, Fetch, locate_weights
 
 BUNDLED = Path(__file__).resolve().parents[1] / "assets" / "proposals-small.safetensors"
+BUNDLED_FLOW = BUNDLED.with_name("proposals-small-flow.safetensors")
 TABLE_SUFFIXES = (".csv", ".parquet", ".json")
 _DEFAULT = ProposalConfig()
 
@@ -200,8 +203,9 @@ def open_proposer(
     """The source of boxes that a word of the command line names.
 
     Args:
-        source: "bundled" (the small detector that comes with the program), a ``.safetensors`` file written by
-            train_proposals.py or convert_detectron2.py, "torchvision:NAME" (a detector with COCO weights, see
+        source: "bundled" (the two small detectors that come with the program, for RGB and for flow), "bundled-rgb" (the
+            first of them), a ``.safetensors`` file written by train_proposals.py or convert_detectron2.py, two of them
+            with a comma between (RGB,flow), "torchvision:NAME" (a detector with COCO weights, see
             COCO_DETECTORS), "detectron2:CONFIG[:WEIGHTS]" (detection/detectron2_backend.py), or a tube table
             (``.csv``, ``.parquet``, ``.json``). Files of networks may lie elsewhere: https://...#sha256=..., hf://owner/repository/file.
         video_name: as the table names it, or the file's name; needed for a table only.
@@ -210,6 +214,12 @@ def open_proposer(
     Raises ProposalError, ModelFileError, DownloadError or TableError: one line with the cause and what to do.
     """
     word = str(source)
+    files = _words_of_files(word)
+    if len(files) == 2:
+        rgb, flow = (str(locate_weights(file, fetch).path) for file in files)
+        return _two_streams(rgb, flow, config, device)
+    if files:
+        word = files[0]
     if "://" in word and not word.startswith("detectron2:"):
         word = str(locate_weights(word, fetch).path)
     if word.startswith("torchvision:"):
@@ -226,18 +236,25 @@ def open_proposer(
         from detection.detectron2_backend import Detectron2Proposer
 
         return Detectron2Proposer(word.removeprefix("detectron2:"), config, device=device, fetch=fetch)
-    if word == "bundled" or word.endswith(".safetensors"):
-        path = BUNDLED if word == "bundled" else Path(word)
-        return _proposer_of(load_detector(path), path, config, device)
+    if word.endswith(".safetensors"):
+        return _proposer_of(load_detector(word), Path(word), config, device)
     if word.endswith(TABLE_SUFFIXES):
         if video_name is None:
             raise ProposalError(f"{word}: boxes of a table belong to a video; its name is needed")
         return TableProposer(word, video_name, config)
     known = ", ".join(f"torchvision:{name}" for name in COCO_DETECTORS)
     raise ProposalError(
-        f"{word[:60]}: unknown source of boxes: bundled, a .safetensors file, a tube table "
+        f"{word[:60]}: unknown source of boxes: bundled, bundled-rgb, a .safetensors file, a tube table "
         f"(.csv, .parquet, .json), detectron2:CONFIG, {known}"
     )
+
+
+def _two_streams(rgb_file: str, flow_file: str, config: ProposalConfig, device: str) -> Proposer:
+    rgb = load_detector(rgb_file)
+    alone = _proposer_of(rgb, Path(rgb_file), config, device)
+    if config.mode == "objectness":  # the stage that the two do not share
+        return alone
+    return TwoStreamProposer(rgb, load_detector(flow_file), config, alone=alone, device=device)
 
 
 def _proposer_of(trained: TrainedDetector, path: Path, config: ProposalConfig, device: str) -> DetectorProposer:
@@ -248,6 +265,8 @@ def _proposer_of(trained: TrainedDetector, path: Path, config: ProposalConfig, d
         )
     if config.classes == "person" and config.mode == "actor" and len(names) > 1 and "person" not in names:
         raise ProposalError(f"{path}: none of its {len(names)} classes is person: set proposals.classes to all")
+    if isinstance(network, DetectorConfig) and network.flow is not None:
+        raise ProposalError(f"{path}: sees optical flow and goes with a network that sees frames: RGB_FILE,{path}")
     shapes: dict[str, Any] = {}
     if isinstance(network, Detectron2Config):
         shapes = {"trained_long_side": network.trained_long_side, "padding": network.padding, "as_detectron2": True}
@@ -262,6 +281,24 @@ def _proposer_of(trained: TrainedDetector, path: Path, config: ProposalConfig, d
         device=device,
         **shapes,
     )
+
+
+def files_of(source: str) -> list[Path]:
+    """The local files that a word of :func:`open_proposer` names; none for what lies elsewhere."""
+    files = [Path(word) for word in _words_of_files(source)]
+    return files if all(file.is_file() for file in files) else []
+
+
+def _words_of_files(source: str) -> list[str]:
+    """One or two words for files of networks; none for another kind of source."""
+    if source == "bundled":
+        return [str(BUNDLED), str(BUNDLED_FLOW)]
+    if source == "bundled-rgb":
+        return [str(BUNDLED)]
+    words = source.split(",")
+    if len(words) == 2 and all(word.endswith(".safetensors") or "://" in word for word in words):
+        return words
+    return [source] if source.endswith(".safetensors") else []
 
 
 def name_in_table(path: Path, video: str, names: list[str]) -> str:

@@ -16,7 +16,7 @@ import torch
 from detection.detect import DetectConfig, DetectedVideo
 from detection.inputs import Input
 from detection.pipeline import Timings
-from detection.proposals import BUNDLED
+from detection.proposals import files_of
 from detection.report_lanes import beside_predictions
 from detection.report_page import write_report
 from detection.report_records import Lane, VideoReport, run_report
@@ -137,7 +137,7 @@ def run_record(
 
     ``picked`` says where the networks come from and under which terms (``detection.pick_weights.picked_record``).
     """
-    proposals_file = BUNDLED if proposals == "bundled" else Path(proposals)
+    proposal_files = files_of(proposals)
     return {
         "videos": [
             {
@@ -163,8 +163,8 @@ def run_record(
             for scorer in scorers
         ],
         "proposals": {
-            "source": proposals_file.name if proposals_file.is_file() else proposals,
-            "sha256": file_sha256(proposals_file) if proposals_file.is_file() else None,
+            "source": ",".join(file.name for file in proposal_files) or proposals,
+            "sha256": ",".join(map(file_sha256, proposal_files)) or None,
         },
         **({} if picked is None else {"picked": dict(picked)}),
         "class_names": list(scorers[0].class_names),

@@ -34,6 +34,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -75,9 +76,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--proposals",
         metavar="SOURCE",
-        help="where boxes come from: 'bundled' (default but for Kinetics), a proposals .safetensors file as for "
-        "--weights, torchvision:NAME (default for Kinetics), detectron2:CONFIG[:WEIGHTS], or a tube table (.csv, "
-        ".parquet, .json); tubes of a table keep their frames and boxes and are only labelled (docs/backends.md)",
+        help="where boxes come from: 'bundled' (default but for Kinetics), 'bundled-rgb' (without the network that "
+        "sees flow), a proposals .safetensors file as for --weights or two (RGB,FLOW), torchvision:NAME (default for "
+        "Kinetics), detectron2:CONFIG[:WEIGHTS], or a tube table (.csv, .parquet, .json); tubes of a table keep their "
+        "frames and boxes and are only labelled (docs/backends.md)",
     )
     parser.add_argument("--labels", help="only these classes, with commas between them")
     parser.add_argument("--score-threshold", type=float, help="lowest score of a tube that is kept (default 0.1)")
@@ -179,6 +181,8 @@ def run(args: argparse.Namespace) -> int:
     is_live = args.live or (len(inputs) == 1 and args.linker != "offline" and has_no_end(inputs[0]))
     settings = _settings(args, read_settings(args.config, args.set), picked.settings, from_table, is_live)
     config = with_settings(DetectConfig(), settings)
+    if is_live and picked.proposals == "bundled":  # there is no time for a second network
+        picked = replace(picked, proposals="bundled-rgb")
     if is_live and from_table:
         raise ValueError("--proposals: the boxes of a table belong to a finished video, not to live input")
     scorers = [open_scorer(word, fetch, device) for word in picked.scorers]
