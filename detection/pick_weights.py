@@ -122,7 +122,7 @@ def origins(picked: Picked, scorers: Sequence[LoadedScorer]) -> list[Origin]:
     if word.startswith(PREFIX):
         found.append(Origin("proposals", word, None, _TORCHVISION_TERMS.format(data=_COCO)))
     elif word in ("bundled", "bundled-rgb"):
-        found.append(Origin("proposals", word, None, _OWN_TERMS))
+        found.append(Origin("proposals", "bundled", None, _OWN_TERMS))
     else:
         found.append(Origin("proposals", _shown(word), None, _UNKNOWN_TERMS))
     return found

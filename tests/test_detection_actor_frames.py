@@ -1,14 +1,19 @@
 """Frames and boxes for training: decoding into the cache, and boxes that stay on their actors."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from detection.actor_frames import ActorFrames, AugmentConfig, load_actor_frames, training_picture
+from detection.actor_frames import ActorFrames, AugmentConfig, MotionConfig, load_actor_frames, training_picture
+from detection.motion import motion_stack
 from linking.records import Tube, VideoAnnotation
 from video.datasets import LabelledVideo
+from video.flow import FlowReader, FlowSettings
+from video.flow_cache import flow_path, write_flow
+from video.tvl1 import TVL1Config
 from video.writing import VideoWriter
 
 GREEN = np.array([0, 255, 0], np.uint8)
@@ -64,6 +69,50 @@ def test_an_annotation_longer_than_its_video_gives_the_common_part(tmp_path: Pat
     write_clip(tmp_path / "a.mp4", 4)
     frames = load_actor_frames([labelled(tmp_path / "a.mp4", list(range(9)))], tmp_path, step=1)
     assert len(frames) == 4
+
+
+QUICK = FlowSettings(short_side=24, bound=4, tvl1=TVL1Config(scales=1, warps=1, outer_iterations=1, inner_iterations=5))
+
+
+def test_flow_is_stacked_around_each_labelled_frame_wherever_it_comes_from(tmp_path: Path) -> None:
+    texture = np.random.default_rng(0).integers(0, 255, (48, 64, 3)).astype(np.uint8)
+    with VideoWriter(tmp_path / "a.mp4", width=64, height=48, fps=25) as writer:
+        for k in range(7):
+            writer.write(np.roll(texture, 2 * k, axis=1))
+    video = labelled(tmp_path / "a.mp4", [1, 2, 3, 4, 5, 9])
+    frames = load_actor_frames([video], tmp_path, step=2, motion=MotionConfig(QUICK, (-2, 0, 2)))
+    assert len(frames) == 3  # 1, 3 and 5
+    assert frames.picture(0).shape == (24, 32, 6)
+    assert frames.actors(0).tolist() == [[4, 2, 20, 22]]  # at half the size
+    flow = FlowReader(tmp_path / "a.mp4", QUICK).read(range(7))
+    for index, around in enumerate([(0, 1, 3), (1, 3, 5), (3, 5, 6)]):
+        np.testing.assert_array_equal(frames.picture(index), motion_stack([flow[k] for k in around]))
+    write_flow(tmp_path / "a.mp4", flow_path(tmp_path / "flow", "a"), QUICK)
+    files = MotionConfig(QUICK, (-2, 0, 2), tmp_path / "flow")
+    stored = load_actor_frames([video], tmp_path / "b", step=2, motion=files)
+    difference = stored.picture(1).astype(int) - frames.picture(1)
+    assert np.abs(difference).mean() < 6  # JPEG
+    # another stack is another cache
+    assert load_actor_frames([video], tmp_path, step=2, motion=MotionConfig(QUICK, (0,))).picture(0).shape[-1] == 2
+
+
+def test_a_training_picture_of_flow_keeps_its_actor_and_turns_round_with_the_mirror() -> None:
+    stack = np.full((60, 80, 6), 128, np.uint8)
+    stack[20:40, 10:30, 0::2] = 168  # someone goes right
+    frames = dataclasses.replace(in_memory([(stack, np.array([[10, 20, 30, 40]]))]), channels=6)
+    for flip, sign in ((0.0, 1), (1.0, -1)):
+        settings = AugmentConfig(zoom=(1, 1), aspect=1, mosaic=0, empty=0, flip=flip, speed=1.5)
+        factors = set()
+        for seed in range(8):
+            picture, boxes = training_picture(frames, lambda: 0, (120, 160), settings, np.random.default_rng(seed))
+            assert picture.shape == (6, 120, 160)
+            (box,) = boxes.round().int().tolist()
+            middle = picture[:, (box[1] + box[3]) // 2, (box[0] + box[2]) // 2].int() - 128
+            assert (middle[1::2].abs() <= 1).all()
+            assert 40 / 1.55 < sign * int(middle[0]) < 40 * 1.55
+            factors.add(int(middle[0]))
+            assert abs(int(picture[0, 2, 80]) - 128) <= 2
+        assert len(factors) > 3
 
 
 def test_large_videos_and_their_boxes_are_scaled_down(tmp_path: Path) -> None:

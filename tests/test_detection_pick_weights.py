@@ -43,6 +43,8 @@ def test_what_the_user_names_is_taken_and_the_rest_goes_with_it() -> None:
     own = pick_weights(weights=["a.safetensors"], fetch=ASKED)
     assert (own.preset, own.scorers) == ("own", ("a.safetensors",))
     assert pick_weights(weights=["a.safetensors"]).proposals == "bundled"
+    assert pick_weights(streams="rgb").proposals == "bundled-rgb"  # no flow for the boxes either
+    assert pick_weights(streams="flow").proposals == "bundled"
     kinetics = pick_weights(weights=["torchvision:s3d"])
     assert kinetics.proposals == SIZES["cpu"].proposals  # boxes of any person, as the classes are of any kind
     assert pick_weights(weights=["torchvision:s3d"], proposals="bundled").proposals == "bundled"

@@ -109,13 +109,13 @@ def test_flow_is_timed_by_itself() -> None:
 
 def test_frames_of_the_flow_stream_are_let_go_too(monkeypatch: pytest.MonkeyPatch) -> None:
     held = []
-    original = ClipScores.add_frame
+    original = ClipScores.add_flow
 
-    def watch(self: ClipScores, frame: np.ndarray) -> None:
-        original(self, frame)
+    def watch(self: ClipScores, pictures: Sequence[np.ndarray]) -> None:
+        original(self, pictures)
         held.append(len(self.frames))
 
-    monkeypatch.setattr(ClipScores, "add_frame", watch)
+    monkeypatch.setattr(ClipScores, "add_flow", watch)
     class_scores([loaded("rgb"), loaded("flow")], moving(60), replace(CONFIG, batch_frames=2))
     assert max(held) <= 8 + 4 + 2 * 1 + 4  # a clip, its stride, frames that wait for proposals or flow
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from detection.actor_frames import ActorFrames, AugmentConfig
+from detection.detector_files import load_detector
 from detection.detectors import build_detector, tiny
 from detection.train_proposals import (
     ProposalTraining,
@@ -25,6 +26,7 @@ from detection.train_proposals import (
 from linking.records import Tube, VideoAnnotation
 from linking.tables import table_from_annotations, write_tubes
 from recognition.training_state import TrainingStateError
+from video.flow import QUICK_FLOW
 from video.writing import VideoWriter
 
 TOOL = Path(__file__).parents[1] / "tools" / "train_proposals.py"
@@ -222,6 +224,26 @@ def test_the_tool_trains_resumes_and_reports(tmp_path: Path, capsys: pytest.Capt
     assert {p.name for p in (tmp_path / "run").iterdir()} == {
         "frames", "log.jsonl", "proposals.safetensors", "settings.json", "state.pt"
     }  # fmt: skip
+
+
+def test_the_tool_trains_a_network_that_sees_flow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = small_dataset(tmp_path / "data")
+    words = ["--dataset", data, "--fold", "0/2", "--output", tmp_path / "run", "--preset", "small-flow", "--threads", 1]
+    words += ["--iterations", 2, "--set", "batch_size=2", "--set", "canvases=[[64, 96]]", "--set", "validate_every=2"]
+    words += ["--set", "detector.widths=[16, 16, 32, 32]", "--set", "detector.trained_short_side=64"]
+    words += ["--set", "detector.flow_frames=[0, 1]"]
+    assert main([*map(str, words)]) == 0
+    (numbers,) = json.loads(capsys.readouterr().out)["validation"]
+    assert numbers["frames"] == 4
+    trained = load_detector(tmp_path / "run" / "proposals.safetensors")
+    assert trained.config.flow == QUICK_FLOW
+    assert trained.model.backbone.body.stem[0].in_channels == 4
+    # and goes on from its weights
+    words += ["--weights", tmp_path / "run" / "proposals.safetensors"]
+    assert main([*map(str, words), "--output", str(tmp_path / "more")]) == 0
+    capsys.readouterr()
+    assert main(["--dataset", str(data), "--flow", str(tmp_path), "--output", str(tmp_path / "x")]) == 2
+    assert "--flow is for networks that see flow" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
