@@ -265,6 +265,7 @@ def detect_boxes_by_all(
     models: Sequence[FasterRCNN],
     batches: Sequence[ImageList],
     *,
+    corner_weights: Sequence[float] | None = None,
     min_score: float = 0.01,
     nms_iou: float = 0.5,
     max_boxes: int = 100,
@@ -272,14 +273,15 @@ def detect_boxes_by_all(
     """Actors as several networks of two classes see them together, each in its own input; as from :func:`detect_boxes`.
 
     ``batches`` are the same pictures at the same size. The proposals of all networks are judged by each of them, and of
-    every proposal the logits and the corners are averaged.
+    every proposal the logits and the corners are averaged, corners with ``corner_weights``, whose sum is 1, if given.
     """
     features = [model.backbone(batch.tensors) for model, batch in zip(models, batches)]
     by_model = [_region_proposals(*inputs)[0] for inputs in zip(models, batches, features)]
     proposals = [torch.cat(of_picture) for of_picture in zip(*by_model)]
     judged = [_judged(*inputs, proposals) for inputs in zip(models, batches, features)]
     logits = torch.stack([logits for logits, _ in judged]).mean(0)
-    boxes = torch.stack([boxes for _, boxes in judged]).mean(0)
+    weights = corner_weights or [1 / len(models)] * len(models)
+    boxes = torch.stack([weight * boxes for weight, (_, boxes) in zip(weights, judged)]).sum(0)
     counts = [len(p) for p in proposals]
     return _best_boxes(
         boxes[:, 1:2].split(counts),
