@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 
 _CORNERS = (0.65, 0.35)
-"""Weights of RGB and flow in the corners of a box, for RGB shows edges more sharply. On a fold, average precision at IoU
-0.7 was 0.569, 0.593 and 0.590 with 0.5, 0.4 and 0.3 of flow, at 0.5 it was 0.899, 0.901 and 0.904."""
+"""Weights of RGB and flow in the corners of a box, for RGB shows edges more sharply; what others give stands in
+docs/decisions/026-two-stream-proposals.md."""
 
 
 class TwoStreamProposer:
