@@ -162,7 +162,7 @@ class _Proposals:
         self.motion.add(pictures)
 
     def add(self, index: int, frame: np.ndarray, *, is_cut: bool) -> list[Detections]:
-        if is_cut:
+        if is_cut and self.moving is not None:
             self.motion.cut(index)
         if is_cut and self.previous is not None and self.previous[0] > self.last_asked:
             # boxes are not carried across a cut: both sides of it become key frames
