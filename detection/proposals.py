@@ -242,9 +242,9 @@ def open_proposer(
         if video_name is None:
             raise ProposalError(f"{word}: boxes of a table belong to a video; its name is needed")
         return TableProposer(word, video_name, config)
-    known = ", ".join(f"torchvision:{name}" for name in COCO_DETECTORS)
+    known = f"torchvision: and one of {', '.join(COCO_DETECTORS)}"
     raise ProposalError(
-        f"{word[:60]}: unknown source of boxes: bundled, bundled-rgb, a .safetensors file, a tube table "
+        f"{word[:60]}: unknown source of boxes: bundled, bundled-rgb, .safetensors, tube tables "
         f"(.csv, .parquet, .json), detectron2:CONFIG, {known}"
     )
 
