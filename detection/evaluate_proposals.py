@@ -9,7 +9,7 @@ import numpy as np
 
 from detection.motion import frames_around, motion_stack
 from detection.proposals import Proposer
-from detection.train_proposals import proposal_quality
+from detection.train_proposals import proposal_quality, spread
 from detection.two_streams import TwoStreamProposer
 from linking.records import Detections
 from video.clips import ClipReader
@@ -52,12 +52,6 @@ def judge_frames(videos: Iterable[LabelledVideo], proposer: Proposer, *, frames_
             judged.found.append((found.boxes, found.scores))
             judged.actors.append(np.stack(actors[found.frame]).astype(np.float32))
     return judged
-
-
-def spread(frames: Sequence[int], count: int) -> list[int]:
-    """Up to ``count`` of ``frames``, evenly spread."""
-    count = min(count, len(frames))
-    return [frames[int((k + 0.5) / count * len(frames))] for k in range(count)]
 
 
 def _propose(

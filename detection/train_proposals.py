@@ -267,11 +267,13 @@ def _average_precision(scores: np.ndarray, hits: np.ndarray, actors: int) -> flo
 
 def spread_frames(frames: ActorFrames, per_video: int) -> list[int]:
     """Up to ``per_video`` frames of every video, evenly spread over it."""
-    chosen: list[int] = []
-    for indices in frames.by_video:
-        places = (np.arange(min(per_video, len(indices))) + 0.5) / min(per_video, len(indices)) * len(indices)
-        chosen += indices[places.astype(int)].tolist()
-    return chosen
+    return [frame for indices in frames.by_video for frame in spread(indices.tolist(), per_video)]
+
+
+def spread(frames: Sequence[int], count: int) -> list[int]:
+    """Up to ``count`` of ``frames``, evenly spread."""
+    count = min(count, len(frames))
+    return [frames[int((k + 0.5) / count * len(frames))] for k in range(count)]
 
 
 def _draw_batch(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from eval.errors import EvaluationError
+from eval.figure_files import check_format
 from linking.files import replace_when_whole
 
 _MAX_NAMED = 60
@@ -22,21 +22,15 @@ def plot_confusion(
 ) -> None:
     """Save (classes, classes) counts, rows the truth, as PNG, PDF or SVG; colours are shares of each row.
 
-    One column more counts ``things`` that were not found. Equal counts give an equal file. EvaluationError for another
+    One column more counts ``things`` that were not found. Equal counts give an equal file. ValueError for another
     suffix.
     """
     path = Path(path)
-    check_suffix(path)
+    check_format(path)
     figure = confusion_figure(counts, class_names, things=things)
     undated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix.lower(), {})
     with replace_when_whole(path) as temporary:
         figure.savefig(temporary, dpi=150, metadata=undated)
-
-
-def check_suffix(path: Path) -> None:
-    """EvaluationError unless ``path`` ends as a picture does."""
-    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise EvaluationError(f"{path}: pictures of confusions are .png, .pdf or .svg")
 
 
 def confusion_figure(counts: np.ndarray, class_names: tuple[str, ...], *, things: str = "videos") -> Figure:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detection.evaluate_proposals import judge_frames, spread
+from detection.evaluate_proposals import judge_frames
 from detection.motion import frames_around, motion_stack
+from detection.train_proposals import spread
 from linking.records import Detections
 from tests.test_detection_streams import FLOW
 from tests.test_detection_train_proposals import small_dataset

@@ -100,7 +100,7 @@ def test_what_is_called_what_is_printed_drawn_and_written(tmp_path: Path) -> Non
     )
     assert json.loads(out.read_text())["confusion"]["counts"] == [[0, 0, 1], [1, 0, 0]]  # jump, run; not found
     assert "not found" in picture.read_text()
-    assert "confusions are .png" in refused(*inputs, "--confusion", tmp_path / "confusion.txt")
+    assert "figures are written as .png" in refused(*inputs, "--confusion", tmp_path / "confusion.txt")
 
 
 def test_warnings_are_on_the_terminal_and_in_the_result(tmp_path: Path) -> None:

@@ -122,11 +122,11 @@ def evaluate(args: argparse.Namespace, said: list[str]) -> int:
     started = time.perf_counter()
     chosen = args.protocol and (list(PROTOCOL_NAMES) if args.protocol == "all" else [args.protocol])
     for name in chosen or ():
-        protocols_of(name)  # wrong names are told before large files are read
+        protocols_of(name)  # what is wrongly named is told before large files are read
     if args.confusion:
-        from eval.confusion_plot import check_suffix
+        from eval.figure_files import check_format
 
-        check_suffix(args.confusion)
+        check_format(args.confusion)
     truth, listed = read_ground_truth(args)
     names = chosen or ["ava" if truth.kind == "ava" else "saha"]
     rules = [protocols_of(name) for name in names]

@@ -121,8 +121,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             raise SettingsError(f"{args.weights}: its network is fixed; of detector.* only mirror can be set")
 
     network = config.detector
-    sees_flow = isinstance(network, DetectorConfig) and network.flow is not None
-    if args.flow and not sees_flow:
+    if args.flow and flow_short_side(network) is None:
         raise SettingsError("--flow is for networks that see flow, --preset small-flow for one")
 
     def decoded(number: int, dataset: Dataset) -> ActorFrames:
