@@ -1,7 +1,7 @@
 """Boxes of two detectors together: one sees frames, the other the motion in them.
 
-Where clips are few, a network that sees RGB learns their people and places by heart; motion looks alike everywhere. The
-mean of both is better than either by far (docs/models/recipe.md). After Peng and Schmid 2016, "Multi-region two-stream
+Where clips are few, a network that sees RGB learns their people and places by heart. The mean of both is better than
+either by far (docs/models/recipe.md). After Peng and Schmid 2016, "Multi-region two-stream
 R-CNN for action detection", section 3, who take the boxes of both; here each also judges those of the other.
 """
 
