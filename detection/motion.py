@@ -1,8 +1,8 @@
 """What a network that looks at motion sees of a frame: flow pictures around it, one behind the other.
 
 Optical flow shows who moves, whatever he looks like, so a detector that sees nothing else cannot learn the colours of
-clothes and rooms by heart (Peng and Schmid 2016, "Multi-region two-stream R-CNN for action detection", section 3: a motion
-stream of the proposal network).
+clothes and rooms by heart (Peng and Schmid 2016, "Multi-region two-stream R-CNN for action detection", section 3: a
+motion stream of the proposal network).
 """
 
 from __future__ import annotations
