@@ -24,6 +24,7 @@ from torch.nn import functional
 from detection.motion import flip_stack, frames_around, motion_stack
 from linking.files import replace_when_whole
 from linking.geometry import box_areas
+from linking.records import VideoAnnotation
 from video.datasets import LabelledVideo, resized_annotation
 from video.flow import NO_MOTION, FlowSettings
 from video.flow_cache import flow_path, open_flow
@@ -170,20 +171,17 @@ def _labelled_frames(
     wanted = set(sorted({frame for tube in annotation.tubes for frame in tube.frames.tolist()})[::step])
     if not wanted:
         return
-    by_frame: dict[int, list[np.ndarray]] = {}
     # An annotation may be longer than its video (three clips of J-HMDB): the common part is used.
     with open_video(video.path) as source:
         if annotation.width is not None:
             annotation = resized_annotation(annotation, source.width, source.height)
-        for tube in annotation.tubes:
-            for frame, box in zip(tube.frames.tolist(), tube.boxes):
-                by_frame.setdefault(frame, []).append(box)
+        by_frame = actors_by_frame(annotation)
         if motion is not None:
             yield from _stacks(video, sorted(wanted), by_frame, (source.height, source.width), motion)
             return
         for frame, picture in enumerate(source):
             if frame in wanted:
-                yield _scaled_down(picture, np.stack(by_frame[frame]).astype(np.float32), short_side)
+                yield _scaled_down(picture, by_frame[frame], short_side)
             if frame == max(wanted):
                 return
 
@@ -191,7 +189,7 @@ def _labelled_frames(
 def _stacks(
     video: LabelledVideo,
     wanted: Sequence[int],
-    by_frame: dict[int, list[np.ndarray]],
+    by_frame: dict[int, np.ndarray],
     size: tuple[int, int],
     motion: MotionConfig,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -204,8 +202,16 @@ def _stacks(
     for frame in wanted:
         if frame < len(pictures):
             around = frames_around(frame, motion.offsets, 0, len(pictures) - 1)
-            actors = np.stack(by_frame[frame]).astype(np.float32) * scale
-            yield motion_stack(list(pictures[around])), clip_boxes(actors, height, width)
+            yield motion_stack(list(pictures[around])), clip_boxes(by_frame[frame] * scale, height, width)
+
+
+def actors_by_frame(annotation: VideoAnnotation) -> dict[int, np.ndarray]:
+    """(n, 4) float32 boxes of every frame that has any."""
+    boxes: dict[int, list[np.ndarray]] = {}
+    for tube in annotation.tubes:
+        for frame, box in zip(tube.frames.tolist(), tube.boxes):
+            boxes.setdefault(frame, []).append(box)
+    return {frame: np.stack(of_frame).astype(np.float32) for frame, of_frame in boxes.items()}
 
 
 def _scaled_down(picture: np.ndarray, actors: np.ndarray, short_side: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detection.actor_frames import actors_by_frame
 from detection.motion import frames_around, motion_stack
 from detection.proposals import Proposer
 from detection.train_proposals import proposal_quality, spread
@@ -42,15 +43,12 @@ def judge_frames(videos: Iterable[LabelledVideo], proposer: Proposer, *, frames_
         annotation = video.annotation
         if annotation.width is not None:
             annotation = resized_annotation(annotation, reader.width, reader.height)
-        actors: dict[int, list[np.ndarray]] = {}
-        for tube in annotation.tubes:
-            for frame, box in zip(tube.frames.tolist(), tube.boxes):
-                if frame < reader.num_frames:  # an annotation may be longer than its video
-                    actors.setdefault(frame, []).append(box)
-        chosen = spread(sorted(actors), frames_per_video)
+        actors = actors_by_frame(annotation)
+        # an annotation may be longer than its video
+        chosen = spread([frame for frame in sorted(actors) if frame < reader.num_frames], frames_per_video)
         for found in _propose(video, reader, proposer, chosen):
             judged.found.append((found.boxes, found.scores))
-            judged.actors.append(np.stack(actors[found.frame]).astype(np.float32))
+            judged.actors.append(actors[found.frame])
     return judged
 
 
