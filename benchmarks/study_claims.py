@@ -15,25 +15,17 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
+from study_runs import QUICK_FLOW, Job, Steps, list_commands, mean_and_interval, run_jobs, tool
 
 from eval.class_scores import ClassScores, read_scores
 from eval.recognition import ranks
 
-TOOLS = Path(__file__).resolve().parents[1] / "tools"
 CLASSES = ("throw", "shoot_ball", "sit", "stand", "walk", "wave")
 CONTEXT, ORDER = ("throw", "shoot_ball"), ("sit", "stand")
-QUICK_FLOW = shlex.split(
-    "--short-side 112 --set bound=8 --set tvl1.scales=3 --set tvl1.scale_step=0.5 --set tvl1.warps=3 "
-    "--set tvl1.outer_iterations=2 --set tvl1.inner_iterations=10 --set tvl1.epsilon=0.05"
-)
 SMALL = shlex.split("--preset lgd3d-small --set network.backbone.depths=[2,2,2,2] --threads 1")
 """Two units a stage, 0.7 million parameters: a training of a minute or two on one core."""
 SQUARE = shlex.split(
@@ -46,25 +38,9 @@ SHORT_CLIP = ["--set", "clip.frames=8"]
 """Eight frames on end: a small part of the action, harder to learn, so it is trained for twice as long."""
 CLIPS_TO_POOL = 10
 
-Steps = list[list[str]]
-"""Commands that follow each other: a tool and its arguments."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """Commands one after the other, and the file that is there when all have run."""
-
-    steps: Steps
-    done: Path | None
-    """None: run them every time; they pass over what is there."""
-
 
 def block(name: str) -> list[str]:
     return ["--set", f"network.backbone.block={name}"]
-
-
-def tool(name: str, *arguments: object) -> list[str]:
-    return [f"{name}.py", *map(str, arguments)]
 
 
 # ---- puppets
@@ -265,35 +241,6 @@ def top1(scores: ClassScores, classes: tuple[str, ...]) -> float:
     return 100 * float((ranks(scores)[np.isin(scores.labels, classes)] == 0).mean())
 
 
-def mean_and_interval(values: list[float], *, sign: bool = False) -> str:
-    """Mean and 95 % interval of the mean by Student's t, over seeds."""
-    if not values:
-        return "-"
-    form = "+.1f" if sign else ".1f"
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return f"{mean:{form}}"
-    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
-    return f"{mean:{form}} ± {half:.1f}"
-
-
-# ---- running
-
-
-def run(job: Job, folder: Path) -> None:
-    if job.done is not None and job.done.exists():
-        return
-    name = "-".join(job.done.relative_to(folder).parent.parts) if job.done is not None else "data"
-    for step in job.steps:
-        with (folder / f"{name}.log").open("a") as log:
-            log.write(shlex.join(step) + "\n")
-            log.flush()
-            command = [sys.executable, str(TOOLS / step[0]), *step[1:]]
-            ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=log, check=False)
-        if ended.returncode:
-            raise SystemExit(f"error: {shlex.join(step)} ended with {ended.returncode}; see {folder / name}.log")
-
-
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", choices=["puppets", "jhmdb"])
@@ -326,14 +273,11 @@ def main(argv: list[str] | None = None) -> int:
         for fold in range(args.folds):
             jobs += jhmdb_jobs(args.dataset, args.flow, folder, fold, args.epochs or 40)
     if args.list:
-        print("\n".join(f"tools/{shlex.join(step)}" for job in data + jobs for step in job.steps))
+        print(list_commands(data + jobs))
         return 0
     if not args.table:
-        for job in data:
-            run(job, folder)
-        with ThreadPoolExecutor(args.jobs) as pool:
-            for _ in pool.map(lambda job: run(job, folder), jobs):
-                pass
+        run_jobs(data, folder)
+        run_jobs(jobs, folder, args.jobs)
     print(
         puppets_tables(folder, range(max(args.seeds, args.block_seeds)))
         if args.study == "puppets"

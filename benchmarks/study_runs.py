@@ -1,0 +1,74 @@
+"""What the studies share: commands of the tools that run once, and means over seeds."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+TOOLS = Path(__file__).resolve().parents[1] / "tools"
+QUICK_FLOW = shlex.split(
+    "--short-side 112 --set bound=8 --set tvl1.scales=3 --set tvl1.scale_step=0.5 --set tvl1.warps=3 "
+    "--set tvl1.outer_iterations=2 --set tvl1.inner_iterations=10 --set tvl1.epsilon=0.05"
+)
+"""Arguments of extract_flow.py: the flow of the small presets."""
+
+Steps = list[list[str]]
+"""Commands that follow each other: a tool and its arguments."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Commands one after the other, and the file that is there when all have run."""
+
+    steps: Steps
+    done: Path | None
+    """None: run them every time; they pass over what is there."""
+
+
+def tool(name: str, *arguments: object) -> list[str]:
+    return [f"{name}.py", *map(str, arguments)]
+
+
+def list_commands(jobs: Sequence[Job]) -> str:
+    return "\n".join(f"tools/{shlex.join(step)}" for job in jobs for step in job.steps)
+
+
+def run_jobs(jobs: Sequence[Job], folder: Path, side_by_side: int = 1) -> None:
+    """Run what is not done yet; SystemExit where a command fails, with the log that says why."""
+    with ThreadPoolExecutor(side_by_side) as pool:
+        for _ in pool.map(lambda job: _run(job, folder), jobs):
+            pass
+
+
+def mean_and_interval(values: list[float], *, sign: bool = False) -> str:
+    """Mean and 95 % interval of the mean by Student's t, over seeds."""
+    if not values:
+        return "-"
+    form = "+.1f" if sign else ".1f"
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return f"{mean:{form}}"
+    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
+    return f"{mean:{form}} ± {half:.1f}"
+
+
+def _run(job: Job, folder: Path) -> None:
+    if job.done is not None and job.done.exists():
+        return
+    name = "-".join(job.done.relative_to(folder).parent.parts) if job.done is not None else "data"
+    for step in job.steps:
+        with (folder / f"{name}.log").open("a") as log:
+            log.write(shlex.join(step) + "\n")
+            log.flush()
+            command = [sys.executable, str(TOOLS / step[0]), *step[1:]]
+            ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=log, check=False)
+        if ended.returncode:
+            raise SystemExit(f"error: {shlex.join(step)} ended with {ended.returncode}; see {folder / name}.log")
