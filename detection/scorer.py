@@ -46,6 +46,8 @@ class ScorerConfig:
     """"align": RoIAlign, then the mean; "average": the mean of the cells, each as much as the box covers of it."""
     temporal: Literal["mean", "own"] = "mean"
     """Temporal cells a box is pooled from: all of its clip, or only the one that holds its frame."""
+    head: Literal["local", "local+global"] = "local"
+    """What a region is classified by: its local feature (section 5.6), or the clip's global vector beside it."""
     multi_label: bool = False
     """False: softmax over the classes and background. True: an independent sigmoid a class."""
     background: bool = True
@@ -71,6 +73,8 @@ class ScorerConfig:
             raise ValueError(f"temporal must be 'mean' or 'own', got {self.temporal!r}")
         if self.pooling not in ("align", "average"):
             raise ValueError(f"pooling must be 'align' or 'average', got {self.pooling!r}")
+        if self.head not in ("local", "local+global"):
+            raise ValueError(f"head must be 'local' or 'local+global', got {self.head!r}")
         if self.multi_label and not self.background:
             raise ValueError("multi_label has no background class that background = False could leave out")
         if self.steady_flow and self.flow is None:
@@ -116,7 +120,7 @@ class ActionScorer(nn.Module):
         has_background = config.background and not config.multi_label
         outputs = config.num_classes + has_background
         self.dropout = nn.Dropout(config.dropout)
-        self.region_classifier = nn.Linear(channels, outputs)
+        self.region_classifier = nn.Linear(channels if config.head == "local" else 2 * channels, outputs)
         self.clip_classifier = nn.Linear(channels, config.num_classes)
         for layer in (self.region_classifier, self.clip_classifier):
             nn.init.normal_(layer.weight, std=0.01)
@@ -137,6 +141,9 @@ class ActionScorer(nn.Module):
             clips = clips - clips.mean(dim=(3, 4), keepdim=True)
         local, global_ = self.backbone(clips)  # (B, C, T', H', W'), (B, C)
         pooled = self.pool_regions(local, regions, *clips.shape[2:])  # (sum of n, C)
+        if self.config.head == "local+global":
+            repeats = torch.tensor([len(region) for region in regions], device=global_.device)
+            pooled = torch.cat([pooled, global_.repeat_interleave(repeats, dim=0).to(pooled)], dim=1)
         return self.region_classifier(self.dropout(pooled)), self.clip_classifier(self.dropout(global_))
 
     def pool_regions(self, local: Tensor, regions: list[Tensor], clip_frames: int, height: int, width: int) -> Tensor:

@@ -30,6 +30,9 @@ from recognition.training_state import flat_settings, load_training_state, save_
 from recognition.video_nets import VideoNet, VideoNetConfig, load_kinetics_
 from video.datasets import Dataset
 
+_MIXUP_STREAM = 1
+"""Tells the generator of mixup from that of the order of the clips."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -47,6 +50,9 @@ class TrainConfig:
     weight_decay: float = 1e-4
     """On matrices and kernels; biases and batch norms have none."""
     label_smoothing: float = 0.0
+    mixup: float = 0.0
+    """Clips are mixed in pairs, with a share drawn from Beta(mixup, mixup) a step (Zhang et al. 2018, "mixup: Beyond
+    Empirical Risk Minimization"); each keeps its regions, and their losses weigh as much as its pixels. 0: not."""
     clip_loss: float = 1.0
     """Weight of the global path's loss; 1 as in Eq. 6."""
     gradient_norm: float = 10.0
@@ -184,7 +190,7 @@ def train_scorer(
             drop_last=len(clips) >= config.batch_clips,
             num_workers=workers,
         )
-        totals = _train_epoch(network, loader, optimizer, schedule, config, preprocessing, device)
+        totals = _train_epoch(network, loader, optimizer, schedule, config, preprocessing, device, epoch)
         log.append({"epoch": epoch + 1, **totals, "minutes": round((time.monotonic() - started) / 60, 2)})
         save_training_state(
             state_path,
@@ -212,23 +218,60 @@ def scorer_loss(
     labels: Tensor,
     clip_target: Tensor,
     config: TrainConfig,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Region loss and clip loss, the detection form of Eq. 6.
 
     Regions: cross entropy over the classes and background, or binary cross entropies with ``multi_label``. Clips:
     cross entropy against the mixture of the clip's actions; a clip without an action says nothing about the classes.
+    ``weights`` (n,) make the region loss a weighted mean.
     """
     classes = network.config.num_classes
     if network.config.multi_label:
         wanted = F.one_hot(labels, classes + 1)[:, :classes].float()
-        region = F.binary_cross_entropy_with_logits(region_logits, wanted, reduction="sum") / max(1, len(labels))
+        losses = F.binary_cross_entropy_with_logits(region_logits, wanted, reduction="none").sum(dim=1)
     else:
-        region = F.cross_entropy(region_logits, labels, label_smoothing=config.label_smoothing)
+        losses = F.cross_entropy(region_logits, labels, label_smoothing=config.label_smoothing, reduction="none")
+    if weights is None:
+        weights = torch.ones_like(losses)
+    region = (weights * losses).sum() / weights.sum().clamp(min=1e-6)
     acting = clip_target.sum(dim=1) > 0
     if not acting.any():
         return region, clip_logits.sum() * 0
     clip = F.cross_entropy(clip_logits[acting], clip_target[acting], label_smoothing=config.label_smoothing)
     return region, clip
+
+
+def mixed(
+    clips: Tensor, regions: list[Tensor], labels: Tensor, target: Tensor, share: float
+) -> tuple[Tensor, list[Tensor], Tensor, Tensor, Tensor]:
+    """Each clip mixed with its mirror place in the batch, for mixup.
+
+    Args:
+        clips: (B, C, T, H, W), of which clip i keeps ``share`` and gets the rest from clip B - 1 - i.
+        regions: (n, 5) a clip.
+        labels: (sum of n,).
+        target: (B, classes).
+
+    Returns:
+        The mixed clips; regions of both partners a clip, its own first; their labels; the mixed targets; and the weight
+        of each region, (2 * sum of n,): ``share`` for a clip's own ones.
+    """
+    by_clip = labels.split([len(region) for region in regions])
+    pairs = list(zip(regions, reversed(regions)))
+    return (
+        share * clips + (1 - share) * clips.flip(0),
+        [torch.cat(pair) for pair in pairs],
+        torch.cat([part for pair in zip(by_clip, reversed(by_clip)) for part in pair]),
+        share * target + (1 - share) * target.flip(0),
+        torch.cat(
+            [
+                torch.full((len(region),), weight, device=clips.device)
+                for pair in pairs
+                for region, weight in zip(pair, (share, 1 - share))
+            ]
+        ),
+    )
 
 
 def _train_epoch(
@@ -239,9 +282,11 @@ def _train_epoch(
     config: TrainConfig,
     preprocessing: Preprocessing,
     device: str,
+    epoch: int,
 ) -> dict[str, float]:
     """One pass; the mean losses and the share of regions classified correctly."""
     network.train()
+    rng = np.random.default_rng((config.seed, epoch, _MIXUP_STREAM))
     losses = {"region_loss": 0.0, "clip_loss": 0.0}
     correct = actions_correct = regions_seen = actions_seen = batches = 0
     for clip_batch, regions, labels, target in loader:
@@ -249,9 +294,13 @@ def _train_epoch(
             continue
         clip_batch = normalise_clips(clip_batch, preprocessing, device=device)
         labels, target = labels.to(device), target.to(device)
+        weights = None
+        if config.mixup:
+            share = float(rng.beta(config.mixup, config.mixup))
+            clip_batch, regions, labels, target, weights = mixed(clip_batch, regions, labels, target, share)
         with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16"):
             region_logits, clip_logits = network(clip_batch, [region.to(device) for region in regions])
-        region, clip = scorer_loss(network, region_logits.float(), clip_logits.float(), labels, target, config)
+        region, clip = scorer_loss(network, region_logits.float(), clip_logits.float(), labels, target, config, weights)
         loss = region + config.clip_loss * clip
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()}; lower learning_rate ({config.learning_rate})")

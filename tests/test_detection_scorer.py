@@ -35,14 +35,30 @@ def test_own_pools_the_temporal_cell_of_the_frame_and_mean_all_of_them() -> None
     assert scorer().pool_regions(cells, regions, 16, 128, 160)[:, 0].tolist() == [1.5, 1.5, 1.5]
 
 
-def test_regions_of_a_clip_do_not_see_the_other_clips() -> None:
-    network = scorer()
+@pytest.mark.parametrize("head", ["local", "local+global"])
+def test_regions_of_a_clip_do_not_see_the_other_clips(head: str) -> None:
+    network = scorer(head=head)
     clips = torch.randn(2, 3, 16, 64, 80)
     regions = [torch.tensor([[8.0, 4, 4, 60, 60]]), torch.tensor([[8.0, 10, 4, 70, 50], [8.0, 0, 0, 20, 20]])]
     with torch.no_grad():
         both, _ = network(clips, regions)
         second, _ = network(clips[1:], regions[1:])
     torch.testing.assert_close(both[1:], second, rtol=1e-4, atol=1e-5)
+
+
+def test_only_the_head_with_the_global_vector_knows_what_is_far_from_the_region() -> None:
+    """Weights on the second half of the features: nothing is left of the region but where its clip's vector is."""
+    network = scorer(head="local+global")
+    clips = torch.randn(2, 3, 16, 64, 80)
+    regions = [torch.tensor([[8.0, 4, 4, 60, 60], [8.0, 20, 4, 40, 20]]), torch.tensor([[8.0, 10, 4, 70, 50]])]
+    with torch.no_grad():
+        network.region_classifier.weight[:, :32] = 0
+        logits, _ = network(clips, regions)
+        _, global_ = network.backbone(clips)
+        expected = torch.nn.functional.linear(global_, network.region_classifier.weight[:, 32:])
+    torch.testing.assert_close(logits, expected[[0, 0, 1]])
+    with pytest.raises(ValueError, match="head must be"):
+        scorer(head="global")
 
 
 def test_probabilities_leave_the_background_out() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from detection.regions import RegionConfig
 from detection.scorer import LoadedScorer, ScorerConfig, load_scorer
-from detection.train_scorer import TrainConfig, build_scorer, scorer_loss, train_scorer
+from detection.train_scorer import TrainConfig, build_scorer, mixed, scorer_loss, train_scorer
 from detection.training_clips import AugmentConfig, ClipConfig, TrainingClips, collate
 from detection.validate_scorer import validate_scorer
 from linking.geometry import box_iou
@@ -96,6 +96,30 @@ def test_clip_targets_mix_the_labels_and_background_counts_for_nothing() -> None
     assert none.item() == 0
 
 
+def test_mixed_clips_keep_the_regions_of_both_and_their_shares() -> None:
+    clips = torch.stack([torch.full((3, 8, 4, 4), value) for value in (0.0, 10.0, 20.0)])
+    boxes = torch.arange(20.0).reshape(4, 5)
+    regions = [boxes[:1], boxes[1:1], boxes[1:4]]
+    labels = torch.tensor([0, 1, 2, 1])
+    target = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    mixture, both, kinds, targets, weights = mixed(clips, regions, labels, target, 0.75)
+    assert mixture[:, 0, 0, 0, 0].tolist() == [5, 10, 15]
+    assert [len(part) for part in both] == [4, 0, 4]
+    torch.testing.assert_close(both[0], boxes)
+    torch.testing.assert_close(both[2], boxes[[1, 2, 3, 0]])
+    assert kinds.tolist() == [0, 1, 2, 1, 1, 2, 1, 0]
+    assert weights.tolist() == [0.75, 0.25, 0.25, 0.25, 0.75, 0.75, 0.75, 0.25]
+    assert targets.tolist() == [[0.75, 0.25], [0.0, 0.0], [0.25, 0.75]]
+
+
+def test_regions_count_by_their_weights() -> None:
+    network = build_scorer(SCORER)
+    logits = torch.tensor([[100.0, 0, 0], [100.0, 0, 0]])
+    labels, target = torch.tensor([0, 1]), torch.zeros(1, 2)
+    region, _ = scorer_loss(network, logits, torch.zeros(1, 2), labels, target, TRAIN, torch.tensor([0.75, 0.25]))
+    assert region.item() == pytest.approx(25)
+
+
 def test_multi_label_asks_every_class_by_itself() -> None:
     network = build_scorer(replace(SCORER, multi_label=True))
     logits = torch.tensor([[100.0, -100.0], [-100.0, -100.0]])
@@ -130,8 +154,9 @@ def test_flow_clips_are_read_from_the_folder_and_mirrored_with_their_motion(data
         TrainingClips(dataset, CLIPS, seed=0, flow=flow, flow_folder=tmp_path)[5]
 
 
-def test_it_learns_to_tell_two_motions_apart(dataset: Dataset, tmp_path: Path) -> None:
-    config = replace(TRAIN, epochs=16, clips_per_video=2)
+@pytest.mark.parametrize("mixup", [0.0, 0.2])
+def test_it_learns_to_tell_two_motions_apart(dataset: Dataset, tmp_path: Path, mixup: float) -> None:
+    config = replace(TRAIN, epochs=16, clips_per_video=2, mixup=mixup)
     network = build_scorer(SCORER)
     assert train_scorer(network, dataset, config, tmp_path)
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -143,7 +168,7 @@ def test_it_learns_to_tell_two_motions_apart(dataset: Dataset, tmp_path: Path) -
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_bits(dataset: Dataset, tmp_path: Path) -> None:
-    config = replace(TRAIN, clips=CLIPS)
+    config = replace(TRAIN, mixup=0.3)
     straight = build_scorer(replace(SCORER, dropout=0.5))
     train_scorer(straight, dataset, config, tmp_path / "straight")
 
