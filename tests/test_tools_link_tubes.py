@@ -268,3 +268,11 @@ def test_fitting_refuses_what_is_no_training_video(training, refused, capsys):
     assert warnings[0].startswith("warning: ")
     assert warnings[0].endswith("; they were left out")
     assert warnings[1] == "warning: fitted to test videos, scores on them look better than they are"
+
+
+def test_clips_of_one_source_are_never_on_both_sides(training, capsys):
+    """All six are of one source by the dataset's ``group``, so nothing can be held out and the default stays."""
+    (training / "dataset.toml").write_text("tubes = 'truth.json'\ngroup = '(v)[0-9]'\n")
+    described = training / "dataset.toml"
+    assert in_process(training / "scores", "--fit-trimming", described, "-o", training / "trim.toml", *FIT) == 0
+    assert "default: too few sources" in capsys.readouterr().out

@@ -155,11 +155,13 @@ def run(args: argparse.Namespace) -> None:
 def fit(args: argparse.Namespace) -> None:
     """Write the settings that suit the training videos best, and print what they are worth."""
     import time
+    from functools import partial
 
     from eval.fit_trimming import fit_trimming
     from eval.trimming_file import table_text, trimming_file
     from linking.files import replace_when_whole
     from linking.scores import files_by_video, read_scores
+    from video.dataset_description import find_description, read_description
     from video.folds import source_of
 
     if args.output.suffix.lower() != ".toml":
@@ -171,6 +173,7 @@ def fit(args: argparse.Namespace) -> None:
     second = second_stream(args.fuse_with, origin) if args.fuse_with else {}
     class_names = read_scores(next(iter(origin.values()))).class_names
     warn_of_other_labels([truth[video] for video in origin], class_names)
+    described = find_description(args.fit_trimming)
     started = time.process_time()
     fitted = fit_trimming(
         scored_and_true(origin, second, truth, class_names, fusion),
@@ -178,7 +181,7 @@ def fit(args: argparse.Namespace) -> None:
         config,
         ious=args.fit_iou,
         folds=args.folds,
-        source_of=source_of,
+        source_of=partial(source_of, group=read_description(described).group if described else None),
     )
     text = trimming_file(fitted, config, made_from(args, [*origin.values(), *second.values()]))
     with replace_when_whole(args.output) as temporary:
