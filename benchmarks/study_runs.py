@@ -1,4 +1,4 @@
-"""What the studies share: commands of the tools that run once, and means over seeds."""
+"""What the studies share: commands of the tools that run once, and what became of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from scipy import stats
+
+from detection.scorer import load_scorer
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 QUICK_FLOW = shlex.split(
@@ -58,6 +60,12 @@ def mean_and_interval(values: list[float], *, sign: bool = False) -> str:
         return f"{mean:{form}}"
     half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
     return f"{mean:{form}} ± {half:.1f}"
+
+
+def true_boxes(folder: Path) -> float:
+    """Share of the held-out clips that the scorer names when the boxes are given, 0..1."""
+    (validation,) = load_scorer(folder / "scorer.safetensors").file.provenance["validation"].values()
+    return float(validation["top1"])
 
 
 def _run(job: Job, folder: Path) -> None:

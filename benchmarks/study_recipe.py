@@ -1,0 +1,176 @@
+"""What helps a scorer, and what does not? A narrow one, true boxes given, one thing changed at a time.
+
+    python benchmarks/study_recipe.py --dataset data/jhmdb --flow data/flow --puppets data/puppets \\
+        --output runs/recipe --jobs 2
+
+Folds of J-HMDB's training part by source film, each with a seed of its own; the rows of a fold learn from the same
+clips, so differences are taken fold by fold: docs/models/recipe.md.
+
+Everything goes through the tools, so each step can be run by hand. What is done is not done again: stop it when you
+like and start it again. ``--list`` prints the commands and runs none; ``--table`` prints the table of what is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from study_runs import Job, list_commands, mean_and_interval, run_jobs, tool, true_boxes
+
+from video.clips import read_video
+from video.datasets import open_dataset
+from video.writing import VideoWriter
+
+BACKBONE, CLIPS = "scorer.backbone", "train.clips"
+AUGMENT, REGIONS = f"{CLIPS}.augment", f"{CLIPS}.regions"
+NARROW = {"depths": "[1,1,1,1]", "widths": "[32,64,128,256]", "stem_width": 8}
+BASE: dict[str, object] = {
+    **{f"{BACKBONE}.{name}": value for name, value in NARROW.items()},
+    **{f"{CLIPS}.height": 64, f"{CLIPS}.width": 88, "scorer.short_side": 76, "scorer.mirror": "false"},
+}
+"""The bundled networks' presets, but a narrow network and pictures of two thirds of their size."""
+FOR_BOTH: dict[str, dict[str, object]] = {
+    "as it is": {},
+    "no random crops": {f"{AUGMENT}.min_crop": 1, f"{AUGMENT}.aspect": 0},
+    "no mirroring": {f"{AUGMENT}.flip": 0},
+    "every frame or every second one": {f"{AUGMENT}.max_frame_step": 2},
+    "boxes not moved": {f"{REGIONS}.shift": 0, f"{REGIONS}.scale": 0},
+    "mixup 0.2": {"train.mixup": 0.2},
+    "dropout 0.5 instead of 0.2": {"scorer.dropout": 0.5},
+    "pictures of 96x128 instead of 64x88": {f"{CLIPS}.height": 96, f"{CLIPS}.width": 128, "scorer.short_side": 112},
+    "half as wide again": {f"{BACKBONE}.widths": "[48,96,192,384]", f"{BACKBONE}.stem_width": 12},
+    "P3D instead of LGD": {f"{BACKBONE}.block": "none"},
+    "local and global vector at the head": {"scorer.head": "local+global"},
+}
+ROWS: dict[str, dict[str, dict[str, object]]] = {
+    "rgb": {
+        **FOR_BOTH,
+        "crops from half of the frame": {f"{AUGMENT}.min_crop": 0.5},
+        "no change of colour": {f"{AUGMENT}.colour": 0},
+        "boxes moved twice as far": {f"{REGIONS}.shift": 0.3, f"{REGIONS}.scale": 0.3},
+        "boxes of all 16 frames instead of 8": {f"{CLIPS}.key_frames": 16},
+        "no label smoothing": {"train.label_smoothing": 0},
+        "twice as deep": {f"{BACKBONE}.depths": "[1,2,2,2]"},
+        "start from puppets": {},
+        "start from the order of time": {},
+    },
+    "flow": {**FOR_BOTH, "motion of the camera left in": {"scorer.steady_flow": "false"}},
+}
+"""What is changed of the base, as settings of train_detection.py; the two starts change none."""
+
+
+def start_jobs(args: argparse.Namespace, fold: int) -> list[Job]:
+    """The two trainings that others start from: puppets of the same classes, and films told from backward ones."""
+    folder = args.output / f"fold{fold}"
+    puppets = scorer_job(args, fold, "rgb", "puppets", ["--dataset", args.puppets])
+    clip: dict[str, object] = {"clip.short_side": 76, "clip.crop": 64, "clip.test_short_side": 76, "train.batch": 8}
+    clip |= {"train.optimizer": "adamw", "train.learning_rate": 0.003, "train.schedule": "cosine"}
+    network = {f"network.backbone.{name}": value for name, value in NARROW.items()}
+    order = tool(
+        "train_recognition",
+        *("--dataset", args.output / "order", "--preset", "lgd3d-small", *settings(network | clip)),
+        *("--seed", fold, "--threads", 1, "--device", args.device, "--epochs", args.epochs // 2),
+        *("--output", folder / "order"),
+    )
+    return [puppets, Job([order], folder / "order" / "classifier.safetensors")]
+
+
+def row_jobs(args: argparse.Namespace, fold: int) -> list[Job]:
+    folder = args.output / f"fold{fold}"
+    starts = {
+        "start from puppets": ["--weights", folder / "rgb-puppets" / "scorer.safetensors"],
+        "start from the order of time": ["--body-weights", folder / "order" / "classifier.safetensors"],
+    }
+    data = ["--dataset", args.dataset, "--fold", f"{fold}/{args.folds}"]
+    return [
+        scorer_job(args, fold, stream, slug(name), [*data, *settings(changes), *starts.get(name, [])])
+        for stream, rows in ROWS.items()
+        for name, changes in rows.items()
+    ]
+
+
+def scorer_job(args: argparse.Namespace, fold: int, stream: str, name: str, arguments: list[object]) -> Job:
+    output = args.output / f"fold{fold}" / f"{stream}-{name}"
+    preset = ["--preset", "small"] if stream == "rgb" else ["--preset", "small-flow", "--flow", args.flow]
+    every = [*preset, *settings(BASE), "--seed", fold, "--threads", 1, "--device", args.device, "--epochs", args.epochs]
+    return Job([tool("train_detection", *every, *arguments, "--output", output)], output / "scorer.safetensors")
+
+
+def settings(changes: dict[str, object]) -> list[object]:
+    return [word for name, value in changes.items() for word in ("--set", f"{name}={value}")]
+
+
+def slug(name: str) -> str:
+    return re.sub(r"\W+", "-", name)
+
+
+def write_films(dataset: Path, folder: Path) -> None:
+    """The training part's films by a made-up class, forward or backward: what the order of time is learnt from."""
+    for video in open_dataset(dataset).videos:
+        frames = read_video(video.path, size=(120, 160))
+        for name, film in {"forward": frames, "backward": frames[::-1]}.items():
+            path = folder / name / f"{video.path.parent.name}-{video.path.stem}.mp4"
+            if not path.exists():
+                with VideoWriter(path, width=160, height=120, fps=25) as writer:
+                    for frame in film:
+                        writer.write(frame)
+
+
+def recipe_table(args: argparse.Namespace) -> str:
+    """Each row, and what it is ahead of the base of its fold, by folds."""
+    lines = ["| | changed | folds | clips named correctly | points more | in each fold |", "|---|---|---|---|---|---|"]
+    for stream, rows in ROWS.items():
+        named = {name: row_numbers(args, stream, slug(name)) for name in rows}
+        base = named["as it is"]
+        for name, values in named.items():
+            gains = [values[fold] - base[fold] for fold in values if fold in base]
+            level = mean_and_interval(list(values.values()))
+            each = " ".join(f"{gain:+.1f}" for gain in gains)
+            more = mean_and_interval(gains, sign=True)
+            lines.append(f"| {stream} | {name} | {len(values)} | {level} | {more} | {each} |")
+    return "\n".join(lines)
+
+
+def row_numbers(args: argparse.Namespace, stream: str, name: str) -> dict[int, float]:
+    """Percent by fold, of the folds that are done."""
+    folders = {fold: args.output / f"fold{fold}" / f"{stream}-{name}" for fold in range(args.folds)}
+    return {fold: 100 * true_boxes(path) for fold, path in folders.items() if (path / "scorer.safetensors").exists()}
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--dataset", type=Path, required=True, help="J-HMDB")
+    parser.add_argument("--flow", type=Path, required=True, help="its flow (docs/models/scorer-small-flow.md)")
+    parser.add_argument("--puppets", type=Path, required=True, help="puppets of all classes, by make_puppets.py")
+    parser.add_argument("--folds", type=int, default=3, help="folds to cut the training part into (default 3)")
+    parser.add_argument("--epochs", type=int, default=20, help="of each training (default 20)")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument("--list", action="store_true", help="print the commands and run none")
+    parser.add_argument("--table", action="store_true", help="only print the table")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    args.output.mkdir(parents=True, exist_ok=True)
+    folds = range(args.folds)
+    starts = [job for fold in folds for job in start_jobs(args, fold)]
+    # a row in all folds, then the next: a study that is stopped has whole rows
+    rows = [job for row in zip(*(row_jobs(args, fold) for fold in folds)) for job in row]
+    if args.list:
+        print(list_commands(starts + rows))
+        return 0
+    if not args.table:
+        write_films(args.dataset, args.output / "order")
+        run_jobs(starts, args.output, args.jobs)
+        run_jobs(rows, args.output, args.jobs)
+    print(recipe_table(args))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
