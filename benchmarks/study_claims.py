@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from study_runs import QUICK_FLOW, Job, Steps, list_commands, mean_and_interval, run_jobs, tool
+from study_runs import QUICK_FLOW, Job, Steps, add_run_options, list_commands, mean_and_interval, run_jobs, tool
 
 from eval.class_scores import ClassScores, read_scores
 from eval.recognition import ranks
@@ -244,16 +244,13 @@ def top1(scores: ClassScores, classes: tuple[str, ...]) -> float:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", choices=["puppets", "jhmdb"])
-    parser.add_argument("--output", type=Path, required=True)
+    add_run_options(parser)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--block-seeds", type=int, default=10, help="of P3D, v1, v2 and LGD")
     parser.add_argument("--folds", type=int, default=5, help="of J-HMDB, of five")
     parser.add_argument("--epochs", type=int, help="default 20 on puppets, 40 on J-HMDB")
     parser.add_argument("--dataset", type=Path, help="J-HMDB")
     parser.add_argument("--flow", type=Path, help="its flow, by extract_flow.py with the settings of QUICK_FLOW")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
-    parser.add_argument("--list", action="store_true", help="print the commands and run none")
-    parser.add_argument("--table", action="store_true", help="only print the tables")
     return parser.parse_args(argv)
 
 

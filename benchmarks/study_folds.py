@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from study_runs import Job, Steps, list_commands, run_jobs, tool, true_boxes
+from study_runs import Job, Steps, add_run_options, list_commands, run_jobs, tool, true_boxes
 
 from detection.actor_frames import actors_by_frame
 from detection.detector_files import load_detector
@@ -177,15 +177,12 @@ def spread(rows: list[list[str]]) -> list[str]:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True)
+    add_run_options(parser)
     parser.add_argument("--dataset", type=Path, required=True, help="J-HMDB")
     parser.add_argument("--flow", type=Path, required=True, help="its flow (docs/models/scorer-small-flow.md)")
     parser.add_argument("--folds", type=int, default=3, help="folds to cut the training part into (default 3)")
     parser.add_argument("--longer", type=float, default=1.0, help="times the epochs and iterations (default 1)")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--list", action="store_true", help="print the commands and run none")
-    parser.add_argument("--table", action="store_true", help="only print the tables")
     return parser.parse_args(argv)
 
 

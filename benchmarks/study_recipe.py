@@ -17,7 +17,7 @@ import re
 import sys
 from pathlib import Path
 
-from study_runs import Job, list_commands, mean_and_interval, run_jobs, tool, true_boxes
+from study_runs import Job, add_run_options, list_commands, mean_and_interval, run_jobs, tool, true_boxes
 
 from video.clips import read_video
 from video.datasets import open_dataset
@@ -141,16 +141,13 @@ def row_numbers(args: argparse.Namespace, stream: str, name: str) -> dict[int, f
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True)
+    add_run_options(parser)
     parser.add_argument("--dataset", type=Path, required=True, help="J-HMDB")
     parser.add_argument("--flow", type=Path, required=True, help="its flow (docs/models/scorer-small-flow.md)")
     parser.add_argument("--puppets", type=Path, required=True, help="puppets of all classes, by make_puppets.py")
     parser.add_argument("--folds", type=int, default=3, help="folds to cut the training part into (default 3)")
     parser.add_argument("--epochs", type=int, default=20, help="of each training (default 20)")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--list", action="store_true", help="print the commands and run none")
-    parser.add_argument("--table", action="store_true", help="only print the table")
     return parser.parse_args(argv)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import subprocess
 import sys
@@ -33,6 +34,14 @@ class Job:
     steps: Steps
     done: Path | None
     """None: run them every time; they pass over what is there."""
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What every study can be told about its running."""
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
+    parser.add_argument("--list", action="store_true", help="print the commands and run none")
+    parser.add_argument("--table", action="store_true", help="only print the tables")
 
 
 def tool(name: str, *arguments: object) -> list[str]:
