@@ -20,7 +20,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from study_runs import Job, Steps, add_run_options, list_commands, run_jobs, tool, true_boxes
+from study_runs import (
+    Job,
+    Steps,
+    add_fold_options,
+    add_run_options,
+    list_commands,
+    run_jobs,
+    settings,
+    tool,
+    true_boxes,
+)
 
 from detection.actor_frames import actors_by_frame
 from detection.detector_files import load_detector
@@ -36,15 +46,22 @@ from linking.tables import (
 
 STREAMS = ("rgb", "flow", "both")
 IOUS = ("0.2", "0.5", "0.75", "0.5:0.95")
+AUGMENT = "train.clips.augment"
+LATER: dict[str, object] = {"train.batch_clips": 8, "train.learning_rate": 0.002}
+STRONGER: dict[str, object] = {
+    "scorer.dropout": 0.3,
+    **{f"{AUGMENT}.{name}": value for name, value in (("min_crop", 0.55), ("aspect", 0.15), ("colour", 0.4))},
+    f"{AUGMENT}.max_frame_step": 2,
+}
+"""RGB learns its clips by heart with less."""
 EVERY_TUBE = ["--score-threshold", "0.001", "--set", "link.score_threshold=0.001", "--no-trim"]
 
 
 def training_jobs(args: argparse.Namespace, fold: int) -> list[Job]:
-    """The proposal networks and the scorers of both streams."""
+    """The proposal networks and the scorers of both streams, each scorer in two runs (the bundled ones had four)."""
     folder = args.output / f"fold{fold}"
-    every = ["--dataset", args.dataset, "--fold", f"{fold}/{args.folds}", "--seed", fold, "--device", args.device]
-    every += ["--threads", 1]
-    boxes = ["--set", "learning_rate=0.03", "--set", "warm_up=200", "--set", "augment.empty=0.1"]
+    every = ["--dataset", args.dataset, "--fold", f"{fold}/{args.folds}", "--device", args.device, "--threads", 1]
+    boxes = ["--seed", fold, "--set", "learning_rate=0.03", "--set", "warm_up=200", "--set", "augment.empty=0.1"]
     boxes += ["--cache", args.output / "frames"]
     flow = ["--preset", "small-flow", "--flow", args.flow]
 
@@ -53,16 +70,21 @@ def training_jobs(args: argparse.Namespace, fold: int) -> list[Job]:
         step = tool("train_proposals", *every, *boxes, *arguments, *length, "--output", folder / name)
         return Job([step], folder / name / "proposals.safetensors")
 
-    def scorer(name: str, epochs: int, *arguments: object) -> Job:
-        length = ["--epochs", round(args.longer * epochs)]
-        step = tool("train_detection", *every, *arguments, *length, "--output", folder / name)
-        return Job([step], folder / name / "scorer.safetensors")
+    def scorer(name: str, epochs: tuple[int, int], stream: list[object], later: dict[str, object]) -> Job:
+        first, second = (round(args.longer * length) for length in epochs)
+        begun = folder / f"{name}-begun"
+        again = ["--weights", begun / "scorer.safetensors", "--seed", 100 + fold, "--epochs", second]
+        steps = [
+            tool("train_detection", *every, *stream, "--seed", fold, "--epochs", first, "--output", begun),
+            tool("train_detection", *every, *stream, *again, *settings(later), "--output", folder / name),
+        ]
+        return Job(steps, folder / name / "scorer.safetensors")
 
     return [
         proposals("motion", 1800, *flow),
         proposals("boxes", 1600, "--set", "detector.mirror=true"),
-        scorer("flow", 50, *flow),
-        scorer("rgb", 40),
+        scorer("flow", (50, 140), flow, LATER | {f"{AUGMENT}.min_crop": 0.6}),
+        scorer("rgb", (40, 140), [], LATER | STRONGER),
     ]
 
 
@@ -178,18 +200,15 @@ def spread(rows: list[list[str]]) -> list[str]:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_run_options(parser)
-    parser.add_argument("--dataset", type=Path, required=True, help="J-HMDB")
-    parser.add_argument("--flow", type=Path, required=True, help="its flow (docs/models/scorer-small-flow.md)")
-    parser.add_argument("--folds", type=int, default=3, help="folds to cut the training part into (default 3)")
+    add_fold_options(parser)
     parser.add_argument("--longer", type=float, default=1.0, help="times the epochs and iterations (default 1)")
-    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
-    folds = range(args.folds)
+    folds = range(args.first or args.folds)
     trainings = [job for fold in folds for job in training_jobs(args, fold)]
     if args.list:
         detections = [job for fold in folds for job in (first_detection(args, fold), *second_detection(args, fold))]

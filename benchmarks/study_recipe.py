@@ -17,7 +17,17 @@ import re
 import sys
 from pathlib import Path
 
-from study_runs import Job, add_run_options, list_commands, mean_and_interval, run_jobs, tool, true_boxes
+from study_runs import (
+    Job,
+    add_fold_options,
+    add_run_options,
+    list_commands,
+    mean_and_interval,
+    run_jobs,
+    settings,
+    tool,
+    true_boxes,
+)
 
 from video.clips import read_video
 from video.datasets import open_dataset
@@ -98,10 +108,6 @@ def scorer_job(args: argparse.Namespace, fold: int, stream: str, name: str, argu
     return Job([tool("train_detection", *every, *arguments, "--output", output)], output / "scorer.safetensors")
 
 
-def settings(changes: dict[str, object]) -> list[object]:
-    return [word for name, value in changes.items() for word in ("--set", f"{name}={value}")]
-
-
 def slug(name: str) -> str:
     return re.sub(r"\W+", "-", name)
 
@@ -142,19 +148,16 @@ def row_numbers(args: argparse.Namespace, stream: str, name: str) -> dict[int, f
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_run_options(parser)
-    parser.add_argument("--dataset", type=Path, required=True, help="J-HMDB")
-    parser.add_argument("--flow", type=Path, required=True, help="its flow (docs/models/scorer-small-flow.md)")
+    add_fold_options(parser)
     parser.add_argument("--puppets", type=Path, required=True, help="puppets of all classes, by make_puppets.py")
-    parser.add_argument("--folds", type=int, default=3, help="folds to cut the training part into (default 3)")
     parser.add_argument("--epochs", type=int, default=20, help="of each training (default 20)")
-    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
-    folds = range(args.folds)
+    folds = range(args.first or args.folds)
     starts = [job for fold in folds for job in start_jobs(args, fold)]
     # a row in all folds, then the next: a study that is stopped has whole rows
     rows = [job for row in zip(*(row_jobs(args, fold) for fold in folds)) for job in row]

@@ -44,8 +44,22 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", action="store_true", help="only print the tables")
 
 
+def add_fold_options(parser: argparse.ArgumentParser) -> None:
+    """Of the studies that train detection on J-HMDB."""
+    parser.add_argument("--dataset", type=Path, required=True, help="J-HMDB")
+    parser.add_argument("--flow", type=Path, required=True, help="its flow (docs/models/scorer-small-flow.md)")
+    parser.add_argument("--folds", type=int, default=3, help="folds to cut the training part into (default 3)")
+    parser.add_argument("--first", type=int, metavar="N", help="only the first N of them (default: all)")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+
+
 def tool(name: str, *arguments: object) -> list[str]:
     return [f"{name}.py", *map(str, arguments)]
+
+
+def settings(changes: dict[str, object]) -> list[object]:
+    """Changed settings as arguments of a tool."""
+    return [word for name, value in changes.items() for word in ("--set", f"{name}={value}")]
 
 
 def list_commands(jobs: Sequence[Job]) -> str:
