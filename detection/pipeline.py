@@ -20,6 +20,7 @@ from detection.pipeline_settings import PipelineConfig, Timings
 from detection.proposals import Proposer
 from detection.scorer import LoadedScorer
 from detection.two_streams import TwoStreamProposer
+from linking.fuse import mean_of_streams, product_of_streams
 from linking.records import Detections
 from linking.scores import ScoredVideo
 from video.cuts import CutFinder
@@ -45,7 +46,7 @@ def score_video(
 
     Args:
         source: an opened video; read once.
-        scorers: one, or one a stream (RGB, flow), whose probabilities are averaged.
+        scorers: one, or one a stream (RGB, flow), whose probabilities are fused.
         video: the name under which results are kept.
         on_frame: called with the number of frames read so far.
         until: asked before every frame; a true answer ends the video there (live sources, Ctrl-C).
@@ -240,6 +241,9 @@ class _Streams:
         self.small_size = self.streams[0].small_size
         self.flow = [stream.flow for stream in self.streams]
         self.device = str(self.streams[0].device)
+        exclusive = not any(scorer.network.config.multi_label for scorer in scorers)
+        by_product = config.fusion == "product" and exclusive and len(scorers) > 1
+        self.fuse = product_of_streams if by_product else mean_of_streams
         self.actor_weight = config.actor_weight
         self.boxes: deque[Detections] = deque()
         self.scored: list[deque[np.ndarray]] = [deque() for _ in scorers]
@@ -269,12 +273,12 @@ class _Streams:
         return self._fused()
 
     def _fused(self) -> list[Detections]:
-        """Boxes that every stream has scored: the mean probability of each class, times the actor score."""
+        """Boxes that every stream has scored: the fused probability of each class, times the actor score."""
         found = []
         for _ in range(min(len(scored) for scored in self.scored)):
             detections = self.boxes.popleft()
             shares = [scored.popleft() for scored in self.scored]
-            scores = sum(weight * share for weight, share in zip(self.weights, shares))
+            scores = self.fuse(shares, self.weights)
             scores = scores * (detections.scores[:, None] ** self.actor_weight)
             kept = (self.store.keep(values) for values in (detections.boxes, detections.scores, scores))
             found.append(Detections(detections.frame, *kept))

@@ -25,9 +25,12 @@ class PipelineConfig:
     """Frames per call of the proposal network."""
     batch_clips: int = 2
     """Clips per call of LGD-3D; two are faster than one by more than half on a CPU."""
+    fusion: Literal["product", "mean"] = "product"
+    """How the class scores of several scorers become one; the paper fuses its two streams and does not say how. product
+    (docs/decisions/027): the classes share the mean of what the streams give to all of them, by the product of what
+    they give to each; mean: class by class. Scorers with independent classes (``multi_label``) are averaged."""
     stream_weights: tuple[float, ...] = ()
-    """Weight of each scorer's probabilities in their mean; equal without it. The paper fuses its two streams and does
-    not say how."""
+    """Weight of each scorer; equal without it."""
     mirror: bool = True
     """Score mirrored clips as well where the scorer's file asks for it."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -37,6 +40,8 @@ class PipelineConfig:
         for name in ("proposal_stride", "clip_stride", "max_boxes", "batch_frames", "batch_clips"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.fusion not in ("product", "mean"):
+            raise ValueError(f"fusion must be 'product' or 'mean', got {self.fusion!r}")
         if self.stream_weights and not (min(self.stream_weights) >= 0 and sum(self.stream_weights) > 0):
             raise ValueError(f"stream_weights must be 0 or more and not all 0, got {self.stream_weights}")
 

@@ -1,5 +1,7 @@
 """Late fusion of two streams, RGB and flow: two scored videos become one, from which linking goes on as ever.
 
+- ``product``: the streams scored the same boxes; which class it is says the product of their scores, how surely it is
+  any says the mean (``product_of_streams``).
 - ``mean``: the streams scored the same boxes, and the class scores are averaged (ACT, MOC, Singh's "mean").
 - ``boost``: the boxes of the first stream stay. For every class a box's score grows by the score of the second
   stream's box that overlaps it most, times their IoU, where that is at least ``iou`` (Saha et al., BMVC 2016, as in
@@ -16,7 +18,7 @@ true only while nothing is covered yet, and where nothing was matched it adds no
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -36,10 +38,11 @@ class FusionError(ValueError):
 class FusionConfig:
     """How the scores of two streams become one. "Saha" is the released code of the BMVC 2016 paper."""
 
-    method: Literal["mean", "boost", "union"] = "mean"
+    method: Literal["product", "mean", "boost", "union"] = "product"
+    """product is for scores of which one class takes what the others lose, mean for any."""
     weight: float | None = None
-    """Weight of the second stream. mean: its share, none for a half; boost and union: a factor on its scores, none
-    for 1. Saha: 1."""
+    """Weight of the second stream. product and mean: its share, none for a half; boost and union: a factor on its
+    scores, none for 1. Saha: 1."""
     iou: float = 0.3
     """boost: least IoU of two boxes. Saha: 0.3; Singh: 0.25."""
     nms_iou: float = 0.3
@@ -50,8 +53,8 @@ class FusionConfig:
     def __post_init__(self) -> None:
         if self.weight is not None and not 0 <= self.weight < float("inf"):
             raise ValueError(f"weight must be a number, 0 or more, got {self.weight}")
-        if self.method == "mean" and self.weight is not None and self.weight > 1:
-            raise ValueError(f"weight is the second stream's share of a mean and must lie in 0..1, got {self.weight}")
+        if self.method in ("product", "mean") and self.weight is not None and self.weight > 1:
+            raise ValueError(f"weight is the second stream's share and must lie in 0..1, got {self.weight}")
         for name in ("iou", "nms_iou"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is an IoU and must lie in 0..1, got {getattr(self, name)}")
@@ -59,21 +62,48 @@ class FusionConfig:
             raise ValueError(f"top_boxes must be 1 or more, got {self.top_boxes}")
 
 
+def mean_of_streams(scores: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """(n, classes) mean of what each stream says, ``weights`` (streams,) adding up to 1."""
+    return sum((weight * one for weight, one in zip(weights, scores)), np.zeros_like(scores[0]))
+
+
+def product_of_streams(scores: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """(n, classes) scores by the product rule, for classes of which a box has one.
+
+    Of streams that are independent once the class is known, the product of their probabilities is that of the class,
+    up to a factor (Kittler et al. 1998, "On Combining Classifiers", section 2.1, equal priors). So each class gets the
+    product of the streams' scores, as its share of what a box has for all classes, which is the streams' mean: whether
+    a box acts at all is not what they disagree about. docs/decisions/027-product-of-streams.md.
+
+    Args:
+        scores: of each stream, (n, classes), 0 or more.
+        weights: (streams,), adding up to 1; equal ones make the plain product, 0 leaves a stream out of it.
+    """
+    mean = mean_of_streams(scores, weights)
+    product = np.ones(mean.shape, np.float64)
+    for weight, one in zip(weights, scores):
+        product *= one.astype(np.float64) ** (len(scores) * float(weight))
+    total = product.sum(axis=1, keepdims=True)
+    share = np.divide(product, total, out=np.zeros_like(product), where=total > 0)
+    # streams that agree on no class at all are averaged
+    return np.where(total > 0, share * mean.sum(axis=1, keepdims=True), mean).astype(np.float32)
+
+
 def fuse_streams(first: ScoredVideo, second: ScoredVideo, config: FusionConfig) -> ScoredVideo:
     """One scored video from two of the same video; picture size, frame rate and cuts are those of ``first``.
 
-    Objectness is averaged too (mean), or stays what it was (boost, union). Class columns of ``second`` are matched by
-    name, in any order.
+    Objectness is averaged (product, mean), or stays what it was (boost, union). Class columns of ``second`` are matched
+    by name, in any order.
 
     Raises:
-        FusionError: another video, other classes, another number of frames or picture size, or for ``mean`` a frame
-            with other boxes.
+        FusionError: another video, other classes, another number of frames or picture size, or for ``product`` and
+            ``mean`` a frame with other boxes.
     """
     _check_pair(first, second)
     columns = [second.class_names.index(name) for name in first.class_names]
-    default = 0.5 if config.method == "mean" else 1.0
+    default = 0.5 if config.method in ("product", "mean") else 1.0
     weight = default if config.weight is None else config.weight
-    fuse = {"mean": _mean, "boost": _boost, "union": _union}[config.method]
+    fuse = {"product": _same_boxes, "mean": _same_boxes, "boost": _boost, "union": _union}[config.method]
     detections = []
     for one, other in zip(first.detections, second.detections):
         assert other.class_scores is not None, "a scored video has class scores"
@@ -105,15 +135,17 @@ def _check_pair(first: ScoredVideo, second: ScoredVideo) -> None:
         )
 
 
-def _mean(one: Detections, other: Detections, weight: float, config: FusionConfig) -> Detections:
+def _same_boxes(one: Detections, other: Detections, weight: float, config: FusionConfig) -> Detections:
     if not np.array_equal(one.boxes, other.boxes):
         raise FusionError(
-            f"the streams have other boxes in frame {one.frame}; a mean needs the same, use boost or union"
+            f"the streams have other boxes in frame {one.frame}; product and mean need the same, use boost or union"
         )
+    weights = np.array([1 - weight, weight], np.float32)
+    fused = product_of_streams if config.method == "product" else mean_of_streams
     return replace(
         one,
         scores=(1 - weight) * one.scores + weight * other.scores,
-        class_scores=(1 - weight) * _scores(one) + weight * _scores(other),
+        class_scores=fused([_scores(one), _scores(other)], weights),
     )
 
 

@@ -87,13 +87,28 @@ def test_a_flow_network_sees_the_flow_that_extraction_would_store() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
-def test_fusion_is_the_weighted_mean_of_the_probabilities() -> None:
+def test_streams_are_fused_by_the_product_rule() -> None:
     rgb, flow, frames = loaded("rgb"), loaded("flow", seed=1), moving(11)
     a, b = class_scores(rgb, frames), class_scores(flow, frames)
     assert np.abs(a - b).max() > 0.05
-    np.testing.assert_allclose(class_scores([rgb, flow], frames), (a + b) / 2, atol=1e-6)
-    weighted = class_scores([rgb, flow], frames, replace(CONFIG, stream_weights=(3.0, 1.0)))
-    np.testing.assert_allclose(weighted, (3 * a + b) / 4, atol=1e-6)
+    for weights, product in (((), a * b), ((3.0, 1.0), a**1.5 * b**0.5)):
+        share = 0.75 if weights else 0.5
+        total = (share * a + (1 - share) * b).sum(axis=1, keepdims=True)
+        expected = product / product.sum(axis=1, keepdims=True) * total
+        found = class_scores([rgb, flow], frames, replace(CONFIG, stream_weights=weights))
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_a_mean_can_be_asked_for_and_independent_classes_get_it_always() -> None:
+    frames = moving(11)
+    for settings, config in (({}, replace(CONFIG, fusion="mean")), ({"multi_label": True}, CONFIG)):
+        rgb, flow = loaded("rgb", **settings), loaded("flow", seed=1, **settings)
+        a, b = class_scores(rgb, frames, config), class_scores(flow, frames, config)
+        np.testing.assert_allclose(class_scores([rgb, flow], frames, config), (a + b) / 2, atol=1e-6)
+        weighted = class_scores([rgb, flow], frames, replace(config, stream_weights=(3.0, 1.0)))
+        np.testing.assert_allclose(weighted, (3 * a + b) / 4, atol=1e-6)
+    with pytest.raises(ValueError, match="fusion must be"):
+        PipelineConfig(fusion="max")
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9])

@@ -3,13 +3,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from linking.fuse import FusionConfig, FusionError, fuse_streams
+from linking.fuse import FusionConfig, FusionError, fuse_streams, mean_of_streams, product_of_streams
 from linking.geometry import box_iou, nms
 from linking.records import Detections
 from linking.scores import ScoredVideo
 
 CLASSES = ("run", "jump")
-MEAN, BOOST, UNION = (FusionConfig(method=method) for method in ("mean", "boost", "union"))
+PRODUCT, MEAN, BOOST, UNION = (FusionConfig(method=method) for method in ("product", "mean", "boost", "union"))
 
 
 def at(x):
@@ -43,14 +43,51 @@ class TestMean:
 
     def test_the_weight_is_the_share_of_the_second_stream(self):
         rgb, flow = video([(0, (0.8, 0.1))]), video([(0, (0.4, 0.3))])
-        fused = fuse_streams(rgb, flow, FusionConfig(weight=0.25))
+        fused = fuse_streams(rgb, flow, FusionConfig("mean", weight=0.25))
         assert scores_of(fused) == [pytest.approx([0.75 * 0.8 + 0.25 * 0.4, 0.75 * 0.1 + 0.25 * 0.3])]
-        assert scores_of(fuse_streams(rgb, flow, FusionConfig(weight=0.0))) == scores_of(rgb)
+        assert scores_of(fuse_streams(rgb, flow, FusionConfig("mean", weight=0.0))) == scores_of(rgb)
 
     def test_other_boxes_are_refused_by_frame(self):
         rgb, flow = video([(0, (0.8, 0.1))], [(0, (0.8, 0.1))]), video([(0, (0.4, 0.3))], [(1, (0.4, 0.3))])
-        with pytest.raises(FusionError, match="clip: the streams have other boxes in frame 1; a mean needs the same"):
+        with pytest.raises(FusionError, match="clip: the streams have other boxes in frame 1; product and mean need"):
             fuse_streams(rgb, flow, MEAN)
+        with pytest.raises(FusionError, match="frame 1; product and mean need the same"):
+            fuse_streams(rgb, flow, PRODUCT)
+
+
+class TestProduct:
+    def test_classes_share_the_mean_by_the_product(self):
+        rgb, flow = video([(0, (0.6, 0.2)), (100, (0.5, 0.1))]), video([(0, (0.3, 0.3)), (100, (0.1, 0.5))])
+        fused = fuse_streams(rgb, flow, FusionConfig())
+        # 0.18 to 0.06 of (0.8 + 0.6) / 2, and 0.05 to 0.05 of 0.6
+        assert scores_of(fused) == [pytest.approx([0.525, 0.175]), pytest.approx([0.3, 0.3])]
+        assert fused.detections[0].scores.tolist() == pytest.approx([0.45, 0.3])  # objectness is averaged
+
+    def test_a_class_that_both_find_likely_gains_on_one_that_only_one_is_sure_of(self):
+        rgb, flow = video([(0, (0.5, 0.4))]), video([(0, (0.05, 0.4))])
+        (product,), (mean,) = (scores_of(fuse_streams(rgb, flow, config)) for config in (PRODUCT, MEAN))
+        assert product[1] > mean[1] > mean[0] > product[0]
+        assert sum(product) == pytest.approx(sum(mean))
+
+    def test_three_streams_and_their_weights(self):
+        streams = [np.float32([scores]) for scores in ([0.6, 0.3], [0.2, 0.4], [0.5, 0.1])]
+        third = np.full(3, 1 / 3)
+        product = np.array([0.6 * 0.2 * 0.5, 0.3 * 0.4 * 0.1])
+        assert product_of_streams(streams, third)[0] == pytest.approx(product / product.sum() * (0.9 + 0.6 + 0.6) / 3)
+        weights = np.array([0.5, 0.5, 0.0])
+        product = np.array([0.6 * 0.2, 0.3 * 0.4]) ** 1.5
+        assert product_of_streams(streams, weights)[0] == pytest.approx(product / product.sum() * (0.9 + 0.6) / 2)
+
+    def test_one_stream_alone_is_itself(self):
+        scores = np.random.default_rng(0).dirichlet(np.ones(5), 7).astype(np.float32)
+        assert product_of_streams([scores], np.ones(1)) == pytest.approx(scores, abs=1e-6)
+        assert product_of_streams([scores, scores[:, ::-1]], np.array([1.0, 0.0])).shape == (7, 5)
+
+    def test_streams_that_agree_on_no_class_are_averaged(self):
+        one, other = np.float32([[0.8, 0.0], [0.0, 0.0]]), np.float32([[0.0, 0.4], [0.0, 0.0]])
+        half = np.full(2, 0.5)
+        assert product_of_streams([one, other], half).tolist() == mean_of_streams([one, other], half).tolist()
+        assert product_of_streams([one[:0], other[:0]], half).shape == (0, 2)
 
 
 class TestBoost:
@@ -170,7 +207,7 @@ def test_streams_of_unequal_length():
     ("changes", "message"),
     [
         ({"weight": -0.1}, "weight must be a number, 0 or more"),
-        ({"weight": 1.1}, "share of a mean and must lie in 0..1, got 1.1"),
+        ({"weight": 1.1}, "share and must lie in 0..1, got 1.1"),
         ({"iou": 2.0}, "iou is an IoU"),
         ({"nms_iou": -1.0}, "nms_iou is an IoU"),
         ({"top_boxes": 0}, "top_boxes must be 1 or more"),

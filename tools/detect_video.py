@@ -63,7 +63,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     add_fetch_options(parser)
     parser.add_argument(
-        "--streams", metavar="NAMES", help="bundled scorers to use: rgb (faster), flow, or rgb,flow (default: averaged)"
+        "--streams", metavar="NAMES", help="bundled scorers to use: rgb (faster), flow, or rgb,flow (default: both)"
     )
     parser.add_argument(
         "--weights",
@@ -71,7 +71,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         default=[],
         metavar="WHERE",
         help="scorer instead: a file, https://...#sha256=..., hf://owner/repository/file, or torchvision:NAME, a "
-        "Kinetics classifier with 400 classes; give it twice for two streams, which are averaged",
+        "Kinetics classifier with 400 classes; give it twice for two streams, which are fused",
     )
     parser.add_argument(
         "--proposals",

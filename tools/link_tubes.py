@@ -59,14 +59,15 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--fusion",
-        choices=("mean", "boost", "union"),
-        help="mean: of scores of the same boxes (default); boost: by scores of boxes that overlap; union: of the boxes",
+        choices=("product", "mean", "boost", "union"),
+        help="product (default) or mean: of scores of the same boxes; boost: by scores of boxes that overlap; union: "
+        "of the boxes",
     )
     parser.add_argument(
         "--fusion-weight",
         type=float,
         metavar="W",
-        help="weight of the second stream: its share of a mean (0.5), else a factor on its scores (1)",
+        help="weight of the second stream: its share of a product or mean (0.5), else a factor on its scores (1)",
     )
     fitting = parser.add_argument_group("fitting the trimming")
     fitting.add_argument(
