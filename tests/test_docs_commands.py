@@ -59,7 +59,7 @@ RAN = [
     ("README.md", "tools/evaluate_tubes.py --ground-truth truth.csv --detections tubes.csv"),
     ("README.md", "tools/convert_annotations.py job.xml --output tubes.csv"),
     ("README.md", "tools/link_tubes.py scores/ --fit-trimming truth.csv --output trim.toml"),
-    ("README.md", "tools/link_tubes.py rgb/ --fuse-with flow/ --fusion mean --output tubes.csv"),
+    ("README.md", "tools/link_tubes.py rgb/ --fuse-with flow/ --output tubes.csv"),
     ("docs/training.md", "tools/link_tubes.py results/test --config trim.toml --output tubes.csv"),
     (
         "docs/recognition.md",

@@ -19,7 +19,8 @@ from linking.settings import read_settings, with_settings
 from linking.trim import TrimConfig
 
 CLASSES = ("dips", "loud", "easy", "absent")
-START = TubeConfig(trim=TrimConfig(alpha=3.0, threshold=0.5, top_frames=10))  # the level is that of the 10 best boxes
+# the level is that of the 10 best boxes
+START = TubeConfig(trim=TrimConfig(alpha=3.0, threshold=0.5, min_frames=8, top_frames=10))
 OPTIONS = {"alphas": (0, 3, 4, 8), "thresholds": (0.5, 0.7)}
 
 
