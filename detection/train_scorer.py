@@ -62,6 +62,10 @@ class TrainConfig:
     seed: int = 0
     clips: ClipConfig = field(default_factory=ClipConfig)
 
+    def __post_init__(self) -> None:
+        if self.mixup < 0:
+            raise ValueError(f"mixup must be 0 or more, got {self.mixup}")
+
 
 def build_scorer(
     config: ScorerConfig,

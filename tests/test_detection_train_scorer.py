@@ -110,6 +110,8 @@ def test_mixed_clips_keep_the_regions_of_both_and_their_shares() -> None:
     assert kinds.tolist() == [0, 1, 2, 1, 1, 2, 1, 0]
     assert weights.tolist() == [0.75, 0.25, 0.25, 0.25, 0.75, 0.75, 0.75, 0.25]
     assert targets.tolist() == [[0.75, 0.25], [0.0, 0.0], [0.25, 0.75]]
+    with pytest.raises(ValueError, match="mixup must be 0 or more"):
+        replace(TRAIN, mixup=-0.1)
 
 
 def test_regions_count_by_their_weights() -> None:
