@@ -25,6 +25,7 @@ from study_runs import (
     Steps,
     add_fold_options,
     add_run_options,
+    is_finished,
     list_commands,
     run_jobs,
     settings,
@@ -97,7 +98,7 @@ def first_detection(args: argparse.Namespace, fold: int) -> Job:
 
 
 def second_detection(args: argparse.Namespace, fold: int) -> list[Job]:
-    """Flow on the same boxes, the mean of both streams, and what all three are worth."""
+    """Flow on the same boxes, both streams fused, and what all three are worth."""
     folder = args.output / f"fold{fold}"
     found = {stream: folder / f"found-{stream}" for stream in STREAMS}
     again = detection(args, fold, "flow", str(folder / "boxes.parquet"))
@@ -138,7 +139,7 @@ def run_fold(args: argparse.Namespace, fold: int) -> None:
 
 
 def folds_tables(args: argparse.Namespace) -> str:
-    done = [fold for fold in range(args.folds) if (args.output / f"fold{fold}" / "both.json").exists()]
+    done = [fold for fold in range(args.folds) if is_finished(args.output / f"fold{fold}" / "both.json")]
     if not done:
         return "no fold is complete"
     head = ["0.2", "0.5", "0.75", "0.5:0.95", "frame-mAP 0.5", "clips named correctly, true boxes given"]

@@ -21,6 +21,7 @@ from study_runs import (
     Job,
     add_fold_options,
     add_run_options,
+    is_finished,
     list_commands,
     mean_and_interval,
     run_jobs,
@@ -142,7 +143,7 @@ def recipe_table(args: argparse.Namespace) -> str:
 def row_numbers(args: argparse.Namespace, stream: str, name: str) -> dict[int, float]:
     """Percent by fold, of the folds that are done."""
     folders = {fold: args.output / f"fold{fold}" / f"{stream}-{name}" for fold in range(args.folds)}
-    return {fold: 100 * true_boxes(path) for fold, path in folders.items() if (path / "scorer.safetensors").exists()}
+    return {fold: 100 * true_boxes(path) for fold, path in folders.items() if is_finished(path / "scorer.safetensors")}
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

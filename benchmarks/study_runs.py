@@ -29,7 +29,7 @@ Steps = list[list[str]]
 
 @dataclass(frozen=True)
 class Job:
-    """Commands one after the other, and the file that is there when all have run."""
+    """Commands one after the other, and a file that they write; a mark beside it says that all have run."""
 
     steps: Steps
     done: Path | None
@@ -73,6 +73,11 @@ def run_jobs(jobs: Sequence[Job], folder: Path, side_by_side: int = 1) -> None:
             pass
 
 
+def is_finished(done: Path) -> bool:
+    """The file alone does not say so: train_detection.py writes its network before it validates it."""
+    return _mark(done).exists()
+
+
 def mean_and_interval(values: list[float], *, sign: bool = False) -> str:
     """Mean and 95 % interval of the mean by Student's t, over seeds."""
     if not values:
@@ -91,8 +96,12 @@ def true_boxes(folder: Path) -> float:
     return float(validation["top1"])
 
 
+def _mark(done: Path) -> Path:
+    return done.with_name(f"{done.name}.finished")
+
+
 def _run(job: Job, folder: Path) -> None:
-    if job.done is not None and job.done.exists():
+    if job.done is not None and is_finished(job.done):
         return
     name = "-".join(job.done.relative_to(folder).parent.parts) if job.done is not None else "data"
     for step in job.steps:
@@ -103,3 +112,5 @@ def _run(job: Job, folder: Path) -> None:
             ended = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=log, check=False)
         if ended.returncode:
             raise SystemExit(f"error: {shlex.join(step)} ended with {ended.returncode}; see {folder / name}.log")
+    if job.done is not None:
+        _mark(job.done).touch()
