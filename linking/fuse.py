@@ -77,12 +77,13 @@ def product_of_streams(scores: Sequence[np.ndarray], weights: np.ndarray) -> np.
 
     Args:
         scores: of each stream, (n, classes), 0 or more.
-        weights: (streams,), adding up to 1; equal ones make the plain product, 0 leaves a stream out of it.
+        weights: (streams,), adding up to 1. The heaviest stream counts as it is, the others to the power of their share
+            of its weight: equal ones make the plain product, and 0 leaves a stream out.
     """
     mean = mean_of_streams(scores, weights)
     product = np.ones(mean.shape, np.float64)
     for weight, one in zip(weights, scores):
-        product *= one.astype(np.float64) ** (len(scores) * float(weight))
+        product *= one.astype(np.float64) ** float(weight / max(weights))
     total = product.sum(axis=1, keepdims=True)
     share = np.divide(product, total, out=np.zeros_like(product), where=total > 0)
     # streams that agree on no class at all are averaged

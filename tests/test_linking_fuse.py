@@ -74,14 +74,15 @@ class TestProduct:
         third = np.full(3, 1 / 3)
         product = np.array([0.6 * 0.2 * 0.5, 0.3 * 0.4 * 0.1])
         assert product_of_streams(streams, third)[0] == pytest.approx(product / product.sum() * (0.9 + 0.6 + 0.6) / 3)
-        weights = np.array([0.5, 0.5, 0.0])
-        product = np.array([0.6 * 0.2, 0.3 * 0.4]) ** 1.5
-        assert product_of_streams(streams, weights)[0] == pytest.approx(product / product.sum() * (0.9 + 0.6) / 2)
+        # the third stream is left out, and the second counts half as much as the first
+        product = np.array([0.6 * 0.2**0.5, 0.3 * 0.4**0.5])
+        expected = product / product.sum() * (2 * 0.9 + 0.6) / 3
+        assert product_of_streams(streams, np.array([2 / 3, 1 / 3, 0.0]))[0] == pytest.approx(expected)
 
     def test_one_stream_alone_is_itself(self):
         scores = np.random.default_rng(0).dirichlet(np.ones(5), 7).astype(np.float32)
         assert product_of_streams([scores], np.ones(1)) == pytest.approx(scores, abs=1e-6)
-        assert product_of_streams([scores, scores[:, ::-1]], np.array([1.0, 0.0])).shape == (7, 5)
+        assert product_of_streams([scores, scores[:, ::-1]], np.array([1.0, 0.0])) == pytest.approx(scores, abs=1e-6)
 
     def test_streams_that_agree_on_no_class_are_averaged(self):
         one, other = np.float32([[0.8, 0.0], [0.0, 0.0]]), np.float32([[0.0, 0.4], [0.0, 0.0]])

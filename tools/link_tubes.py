@@ -60,8 +60,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--fusion",
         choices=("product", "mean", "boost", "union"),
-        help="product (default) or mean: of scores of the same boxes; boost: by scores of boxes that overlap; union: "
-        "of the boxes",
+        help="product (default; of classes that exclude each other) or mean: of scores of the same boxes; boost: by "
+        "scores of boxes that overlap; union: of the boxes",
     )
     parser.add_argument(
         "--fusion-weight",
