@@ -121,6 +121,7 @@ def detect_video(
         )
         warnings = list(source.warnings)
     started = perf_counter()
+    every_class = scored
     if labels is not None:
         scored = only_labels(scored, labels)
     if given is not None:
@@ -129,14 +130,16 @@ def detect_video(
             warnings.append(f"{lost} given boxes lie beyond the last of {scored.num_frames} frames and are left out")
         tubes = label_tubes(inside, scored)
     else:
-        tubes = build_tubes(
-            scored,
+        tubes = build_tubes(  # trimming looks at all classes
+            every_class,
             config.linking,
             config.trim if config.trimmed else None,
             config.select,
             trim_labels=config.trim_labels,
             whole_clip=config.whole_clip,
         )
+        tubes = [tube for tube in tubes if tube.label in scored.class_names]
+        tubes = [replace(tube, id=number) for number, tube in enumerate(tubes)]
     timings.link = perf_counter() - started
     return DetectedVideo(scored, tubes, timings, warnings)
 

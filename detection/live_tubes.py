@@ -13,6 +13,7 @@ from linking.actors import group_by_actor
 from linking.build import SelectConfig, suppress_tubes
 from linking.geometry import interpolate_boxes, tube_iou
 from linking.online import OnlineConfig, OnlineLinker
+from linking.online_paths import LinkedTube
 from linking.records import NO_SCORE, Tube
 from linking.trim import TrimConfig, trim_tubes
 
@@ -92,7 +93,7 @@ class LiveTubes:
     def now(self) -> list[LiveActor]:
         """The actors of the last picture and what they do, best first."""
         runs: list[tuple[Tube, int]] = []  # the run a path is in, and where that began
-        for path, parts in self._runs(self._linker.live()):
+        for path, parts in self._runs(self._linker.live_with_rows()):
             if parts and parts[-1].end_frame >= self._count - self._online.max_gap:
                 run = parts[-1]
                 if run.score >= max(self._show_score, self._select.min_score):
@@ -109,7 +110,7 @@ class LiveTubes:
     def ended(self) -> list[EndedTube]:
         """The tubes that ended since this was last asked."""
         found = []
-        for path, parts in self._runs(self._linker.finished()):
+        for path, parts in self._runs(self._linker.finished_with_rows()):
             for number in range(len(parts)):
                 self._id(path, number)
             ids = self._ids.pop(path, [])
@@ -131,11 +132,13 @@ class LiveTubes:
         self._linker.cut()
         return self.ended()
 
-    def _runs(self, tubes: Sequence[Tube]) -> list[tuple[int, list[Tube]]]:
+    def _runs(self, linked: Sequence[LinkedTube]) -> list[tuple[int, list[Tube]]]:
         """The parts of each tube in which its action happens, by the number of its path."""
+        tubes = [one.tube for one in linked]
         if self._trim is None:
             return [(tube.id, [tube]) for tube in tubes]
-        return [(tube.id, runs) for tube, runs in zip(tubes, trim_tubes(tubes, self._trim))]
+        runs = trim_tubes(tubes, self._trim, [one.any_class for one in linked])
+        return [(tube.id, of_tube) for tube, of_tube in zip(tubes, runs)]
 
     def _id(self, path: int, run: int) -> int:
         """Small numbers in the order in which tubes were first seen or handed out."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from eval.protocols import VIDEO_PROTOCOLS
 from eval.tubes import overlap_parts, tube_overlaps, tube_set
-from linking.build import SelectConfig, TubeConfig
+from linking.build import LinkedPath, TubeConfig, linked_paths
 from linking.geometry import paired_box_iou
 from linking.records import Tube, VideoAnnotation
 from linking.scores import ScoredVideo
@@ -66,11 +66,11 @@ def trimmed_runs(
     Only paths of ``class_names`` take part. Every trimming gives what ``linking.build.build_tubes`` gives with it,
     before ``select.max_tubes``. Overlaps are those of the protocol ``saha``.
     """
-    everything = SelectConfig(nms_iou=1.0, min_score=0.0, max_tubes=2**62)
-    untrimmed = dataclasses.replace(config, trimmed=False, select=everything)
-    paths = [tube for tube in untrimmed.build(scored) if tube.label in class_names]
+    link = config.online if config.linker == "online" else config.link
+    linked = [one for one in linked_paths(scored, link) if one.tube.label in class_names]
+    paths = [one.tube for one in linked]
     trim = dataclasses.replace(config.trim, min_frames=min(config.trim.min_frames, max(1, scored.num_frames)))
-    path, start, end, kept = _every_run(paths, trimmings, trim)
+    path, start, end, kept = _every_run(linked, trimmings, trim)
     runs = [_cut(paths[p], s, e, number, trim) for number, (p, s, e) in enumerate(zip(path, start, end))]
     score = np.array([run.score for run in runs], np.float64)
     kept &= (score >= config.select.min_score)[:, None]
@@ -96,20 +96,20 @@ def trimmed_runs(
 
 
 def _every_run(
-    paths: Sequence[Tube], trimmings: Sequence[Trimming], trim: TrimConfig
+    paths: Sequence[LinkedPath], trimmings: Sequence[Trimming], trim: TrimConfig
 ) -> tuple[list[int], list[int], list[int], np.ndarray]:
     """Path, first row and end (one past the last) of every run that any trimming gives, and (runs, trimmings) which."""
     alpha = np.array([trimming.alpha for trimming in trimmings])
     # the threshold enters the gain of a box as 2 (level - threshold), so the gain at 0 holds all of them
     zero = dataclasses.replace(trim, threshold=0.0, class_threshold={})
     threshold = np.array([trimming.threshold for trimming in trimmings])
-    lengths = np.array([len(path) for path in paths], np.int64)
+    lengths = np.array([len(path.tube) for path in paths], np.int64)
     found: list[np.ndarray] = [np.zeros((4, 0), np.int64)]
     for group in _of_like_length(lengths, len(trimmings)):
         longest = int(lengths[group].max())
         gain = np.full((longest, len(group), len(trimmings)), -np.inf)
         for column, p in enumerate(group.tolist()):
-            at_zero = action_gain(paths[p], zero) / 2
+            at_zero = action_gain(paths[p].tube, zero, paths[p].any_class) / 2
             gain[: lengths[p], column] = 2 * (at_zero[:, None] - threshold)
         labels = action_labels(gain.reshape(longest, -1), np.tile(alpha, len(group)))
         edges = np.diff(np.pad(labels.astype(np.int8), ((1, 1), (0, 0))).T, axis=1)

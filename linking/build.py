@@ -97,27 +97,49 @@ def build_tubes(
     type of ``link`` says, each path is trimmed (not at all with ``trim=None``; see ``TubeConfig.trim_labels``, and
     ``whole_clip`` there for what is done instead), and of tubes of one class that overlap too much the best stays.
     """
-    # a video shorter than the shortest tube may hold one all the same
-    shortest = max(1, scored.num_frames)
-    link = dataclasses.replace(link, min_boxes=min(link.min_boxes, shortest))
-    if trim is not None:
-        trim = dataclasses.replace(trim, min_frames=min(trim.min_frames, shortest))
     by_labels = trim is not None and trim_labels == "all"
-    tubes, class_scores = _linked(scored, link, with_class_scores=by_labels or link.class_agnostic)
-    if link.class_agnostic:
-        least = max(link.score_threshold, select.min_score)
-        tubes, class_scores = _with_every_class(tubes, class_scores, scored.class_names, least)
+    paths = linked_paths(scored, link, least=select.min_score, with_class_scores=by_labels)
+    tubes = [path.tube for path in paths]
     if trim is not None:
+        trim = dataclasses.replace(trim, min_frames=min(trim.min_frames, max(1, scored.num_frames)))
         if by_labels:
+            class_scores = [path.class_scores for path in paths if path.class_scores is not None]
             runs = trim_tubes_by_labels(tubes, class_scores, scored.class_names, trim)
         else:
-            runs = trim_tubes(tubes, trim)
+            runs = trim_tubes(tubes, trim, [path.any_class for path in paths])
         tubes = [run for of_tube in runs for run in of_tube]
     elif whole_clip:
         tubes = [over_whole_clip(tube, scored.num_frames, scored.cuts) for tube in tubes]
     tubes = [tube for tube in tubes if tube.score >= select.min_score]
     tubes = suppress_tubes(tubes, select.nms_iou)[: select.max_tubes]
     return [dataclasses.replace(tube, id=number) for number, tube in enumerate(tubes)]
+
+
+@dataclass(frozen=True, eq=False)
+class LinkedPath:
+    """A tube of one class as it was linked, not trimmed yet, and what else its boxes score."""
+
+    tube: Tube
+    class_scores: np.ndarray | None
+    """(n, classes) float32, NaN where a box has none; None where they were not looked up."""
+    any_class: np.ndarray | None
+    """(n,) float32, their sum; None where it is not known."""
+
+
+def linked_paths(
+    scored: ScoredVideo, link: LinkConfig | OnlineConfig, *, least: float = 0.0, with_class_scores: bool = False
+) -> list[LinkedPath]:
+    """The tubes of a video before they are trimmed.
+
+    Actors that were linked once come once for every class for which a box of theirs scores ``least`` and the
+    threshold of ``link`` or more. ``with_class_scores``: look up those of all tubes.
+    """
+    # a video shorter than the shortest tube may hold one all the same
+    link = dataclasses.replace(link, min_boxes=min(link.min_boxes, max(1, scored.num_frames)))
+    paths = _linked(scored, link, with_class_scores=with_class_scores or link.class_agnostic)
+    if link.class_agnostic:
+        return _with_every_class(paths, scored.class_names, max(link.score_threshold, least))
+    return paths
 
 
 def suppress_tubes(tubes: Sequence[Tube], nms_iou: float) -> list[Tube]:
@@ -166,35 +188,37 @@ def class_scores_of(tube: Tube, scored: ScoredVideo) -> np.ndarray:
 
 def _linked(
     scored: ScoredVideo, link: LinkConfig | OnlineConfig, *, with_class_scores: bool
-) -> tuple[list[Tube], list[np.ndarray]]:
-    """The tubes of a video, untrimmed, and where asked for the (n, classes) scores of their boxes."""
+) -> list[LinkedPath]:
     if isinstance(link, OnlineConfig):
         linked = link_online(scored.detections, scored.class_names, link, cuts=scored.cuts)
-        tubes = [one.tube for one in linked]
-        return tubes, [one.class_scores(scored.detections) for one in linked] if with_class_scores else []
+        looked_up = [one.class_scores(scored.detections) if with_class_scores else None for one in linked]
+        return [LinkedPath(one.tube, scores, one.any_class) for one, scores in zip(linked, looked_up)]
     if link.class_agnostic:
         tubes = link_actors(scored.detections, link, cuts=scored.cuts)
     else:
         tubes = link_classes(scored.detections, scored.class_names, link, cuts=scored.cuts)
-    # scores are looked up by the boxes, so before these are smoothed
-    class_scores = [class_scores_of(tube, scored) for tube in tubes] if with_class_scores else []
-    if link.smooth > 1:
-        tubes = [dataclasses.replace(tube, boxes=smooth_boxes(tube.boxes, link.smooth)) for tube in tubes]
-    return tubes, class_scores
+    paths = []
+    for tube in tubes:
+        # scores are looked up by the boxes, so before these are smoothed
+        scores = class_scores_of(tube, scored) if with_class_scores else None
+        if link.smooth > 1:
+            tube = dataclasses.replace(tube, boxes=smooth_boxes(tube.boxes, link.smooth))
+        paths.append(LinkedPath(tube, scores, None if scores is None else scores.sum(axis=1)))
+    return paths
 
 
-def _with_every_class(
-    actors: Sequence[Tube], class_scores: Sequence[np.ndarray], labels: Sequence[str], least: float
-) -> tuple[list[Tube], list[np.ndarray]]:
+def _with_every_class(actors: Sequence[LinkedPath], labels: Sequence[str], least: float) -> list[LinkedPath]:
     """Each of ``actors`` once for every class for which any of its boxes scores ``least`` or more."""
-    tubes, scores_of_tubes = [], []
-    for actor, scores in zip(actors, class_scores):
+    paths = []
+    for actor in actors:
+        scores = actor.class_scores
+        assert scores is not None, "actors are linked with the class scores of their boxes"
         known = ~np.isnan(scores[:, 0])
         means, highest = scores[known].mean(axis=0, dtype=np.float64), scores[known].max(axis=0)
         for c in np.flatnonzero(highest >= least).tolist():
-            tubes.append(dataclasses.replace(actor, label=labels[c], scores=scores[:, c], score=float(means[c])))
-            scores_of_tubes.append(scores)
-    return tubes, scores_of_tubes
+            tube = dataclasses.replace(actor.tube, label=labels[c], scores=scores[:, c], score=float(means[c]))
+            paths.append(dataclasses.replace(actor, tube=tube))
+    return paths
 
 
 def _meet(a: Tube, b: Tube) -> bool:

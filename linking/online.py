@@ -133,10 +133,11 @@ class OnlineLinker:
         path, box_of_path = self._choices(found.boxes, scores, box, column)
         taken = np.zeros(scores.shape, bool)
         taken[box_of_path, self._column[path]] = True
-        self._add(path, box_of_path, found, scores)
+        any_class = (scores if found.class_scores is None else found.class_scores).sum(axis=1)
+        self._add(path, box_of_path, found, scores, any_class)
         self._end_frame(found.frame)
         free = ~taken[box, column]
-        self._begin(box[free], column[free], found, scores)
+        self._begin(box[free], column[free], found, scores, any_class)
 
     def cut(self) -> None:
         """A new shot begins with the next frame: all live paths end, so that nothing is linked across it."""
@@ -147,10 +148,14 @@ class OnlineLinker:
 
         A tube keeps its id for life and in ``finished``. Paths that would be dropped if they ended now are left out.
         """
+        return [linked.tube for linked in self.live_with_rows(last)]
+
+    def live_with_rows(self, last: int | None = None) -> list[LinkedTube]:
+        """``live``, and which detections the tubes are made of."""
         if last is not None and last < 1:
             raise ValueError(f"last is a number of frames, 1 or more, got {last}")
-        tubes = [self._linked(path, last).tube for path in self._paths if self._lasts(path)]
-        return sorted(tubes, key=lambda tube: (-tube.score, tube.id))
+        linked = [self._linked(path, last) for path in self._paths if self._lasts(path)]
+        return sorted(linked, key=lambda one: (-one.tube.score, one.tube.id))
 
     def finished(self) -> list[Tube]:
         """The tubes that ended since this was last called, in the order in which they ended."""
@@ -226,22 +231,28 @@ class OnlineLinker:
         path = np.flatnonzero(choice >= 0)
         return path, choice[path]
 
-    def _add(self, path: np.ndarray, box: np.ndarray, found: Detections, scores: np.ndarray) -> None:
+    def _add(
+        self, path: np.ndarray, box: np.ndarray, found: Detections, scores: np.ndarray, any_class: np.ndarray
+    ) -> None:
         """Each path goes on with its box."""
         score = scores[box, self._column[path]]
         self._box[path] = found.boxes[box]
         self._found[path] = found.frame
         best = np.concatenate([self._best[path], score[:, None]], axis=1)
         self._best[path] = np.sort(best, axis=1)[:, 1:]
-        for k, row, corners, value in zip(path.tolist(), box.tolist(), found.boxes[box].tolist(), score.tolist()):
-            self._paths[k].add(found.frame, row, corners, value)
+        of_box = zip(box.tolist(), found.boxes[box].tolist(), score.tolist(), any_class[box].tolist())
+        for k, values in zip(path.tolist(), of_box):
+            self._paths[k].add(found.frame, *values)
 
-    def _begin(self, box: np.ndarray, column: np.ndarray, found: Detections, scores: np.ndarray) -> None:
+    def _begin(
+        self, box: np.ndarray, column: np.ndarray, found: Detections, scores: np.ndarray, any_class: np.ndarray
+    ) -> None:
         """A path for each pair of a box and a column; they choose after those that live already."""
         score = scores[box, column]
-        for row, c, corners, value in zip(box.tolist(), column.tolist(), found.boxes[box].tolist(), score.tolist()):
+        of_box = zip(box.tolist(), found.boxes[box].tolist(), score.tolist(), any_class[box].tolist())
+        for c, values in zip(column.tolist(), of_box):
             path = OnlinePath(self._begun, c)
-            path.add(found.frame, row, corners, value)
+            path.add(found.frame, *values)
             self._paths.append(path)
             self._begun += 1
         best = np.full((len(box), self.config.order_scores), -np.inf)

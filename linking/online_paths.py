@@ -23,6 +23,8 @@ class LinkedTube:
     into a gap, -1 where the box was interpolated."""
     rows: np.ndarray
     """(n,) int64, number of the box among the detections of that frame; -1 where interpolated."""
+    any_class: np.ndarray
+    """(n,) float32, what the box scores for all classes together; NaN where it was interpolated."""
 
     def class_scores(self, detections: Sequence[Detections]) -> np.ndarray:
         """(n, classes) float32 scores of its boxes for all classes, NaN where interpolated.
@@ -37,7 +39,7 @@ class LinkedTube:
 
 @dataclass(eq=False)
 class OnlinePath:
-    """What a path found, in arrays that grow; 32 bytes a box."""
+    """What a path found, in arrays that grow; 36 bytes a box."""
 
     number: int
     """Unique among the paths of a linker, in the order in which they began."""
@@ -47,12 +49,15 @@ class OnlinePath:
     rows: array[int] = field(default_factory=lambda: array("i"))
     boxes: array[float] = field(default_factory=lambda: array("f"))
     scores: array[float] = field(default_factory=lambda: array("f"))
+    any_class: array[float] = field(default_factory=lambda: array("f"))
 
-    def add(self, frame: int, row: int, box: list[float], score: float) -> None:
+    def add(self, frame: int, row: int, box: list[float], score: float, any_class: float) -> None:
+        """``any_class``: what the box scores for all classes together."""
         self.frames.append(frame)
         self.rows.append(row)
         self.boxes.extend(box)
         self.scores.append(score)
+        self.any_class.append(any_class)
 
     def __len__(self) -> int:
         """Number of its own boxes."""
@@ -82,13 +87,14 @@ def linked_tube(
     rows, own = np.array(path.rows[-some:], np.int64), np.array(path.scores, np.float32)
     after = np.searchsorted(found, frames)  # the box of each frame, or the next one
     scores, source, row = own[-some:][after], found[after], rows[after]
+    any_class = np.array(path.any_class[-some:], np.float32)[after]
     if gap_boxes == "repeat":
         filled = boxes[after]
         own = np.repeat(own, np.diff(path.frames, prepend=path.frames[0] - 1))
     else:
         gap = source != frames
         filled = interpolate_boxes(found, boxes, frames) if gap.any() else boxes[after]
-        scores[gap], source[gap], row[gap] = NO_SCORE, -1, -1
+        scores[gap], any_class[gap], source[gap], row[gap] = NO_SCORE, NO_SCORE, -1, -1
     best = own if score_boxes is None else np.sort(own)[-score_boxes:]
     tube = Tube(label, frames, filled, scores, float(best.mean(dtype=np.float64)), path.number)
-    return LinkedTube(tube, source, row)
+    return LinkedTube(tube, source, row, any_class)

@@ -16,7 +16,7 @@ import numpy as np
 from linking.records import Tube
 from linking.trim import TrimConfig, best_mean, box_scores
 
-SINGH = TrimConfig(alpha=3.0, relative=False, min_frames=10)
+SINGH = TrimConfig(alpha=3.0, relative=False, share_frames=1, min_frames=10)
 """Singh et al. as published: runs whose last frame is more than 8 after the first, scored by their 40 best boxes."""
 
 CELLS_AT_ONCE = 2**22

@@ -7,8 +7,10 @@ from linking.build import build_tubes
 from linking.link import LinkConfig
 from linking.records import Detections, Tube
 from linking.scores import ScoredVideo
+from linking.trim import TrimConfig
 
 CLASSES = ("run", "jump", "sit", "wave")
+FRAME_BY_FRAME = TrimConfig(share_frames=1)
 RUNS, JUMPS, SITS = (0.8, 0.1, 0.06, 0.01), (0.1, 0.7, 0.06, 0.01), (0.01, 0.02, 0.9, 0.03)
 
 
@@ -34,7 +36,7 @@ def described(lanes) -> list[list[tuple[str, int, int]]]:
 
 def test_one_person_who_runs_then_jumps_is_one_lane() -> None:
     video = scored([[(t, RUNS)] for t in range(20)] + [[(t, JUMPS)] for t in range(20, 50)])
-    lanes = lanes_of(group_by_actor(build_tubes(video)), video, LinkConfig())
+    lanes = lanes_of(group_by_actor(build_tubes(video, trim=FRAME_BY_FRAME)), video, LinkConfig())
     assert described(lanes) == [[("run", 0, 20), ("jump", 20, 50)]]
     (lane,) = lanes
     assert lane.cut.tolist() == [], "every frame shows one of the two"
@@ -47,7 +49,7 @@ def test_one_person_who_runs_then_jumps_is_one_lane() -> None:
 
 def test_what_was_trimmed_away_is_known_with_its_scores() -> None:
     video = scored([[(t, JUMPS)] for t in range(10)] + [[(t, RUNS)] for t in range(10, 40)])
-    tubes = [one for one in build_tubes(video) if one.label == "run"]
+    tubes = [one for one in build_tubes(video, trim=FRAME_BY_FRAME) if one.label == "run"]
     (lane,) = lanes_of(group_by_actor(tubes), video, LinkConfig())
     assert described([lane]) == [[("run", 10, 40)]]
     assert lane.cut.tolist() == list(range(10))

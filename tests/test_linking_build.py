@@ -32,6 +32,7 @@ def scored(frames, cuts=()):
     return ScoredVideo("clip", CLASSES, tuple(detections), 320, 240, 25.0, cuts)
 
 
+FRAME_BY_FRAME = TrimConfig(share_frames=1)
 RUNS, JUMPS, IDLE = (0.8, 0.04, 0.02), (0.1, 0.7, 0.02), (0.02, 0.02, 0.02)
 
 
@@ -41,9 +42,35 @@ def described(tubes):
 
 def test_a_change_of_action_gives_one_tube_for_each():
     video = scored([[(t, RUNS)] for t in range(20)] + [[(t, JUMPS)] for t in range(20, 50)])
-    tubes = build_tubes(video)
+    tubes = build_tubes(video, trim=FRAME_BY_FRAME)
     assert described(tubes) == [(0, "run", 0, 20), (1, "jump", 20, 50)]
     assert [tube.score for tube in tubes] == pytest.approx([0.8, 0.7])
+
+
+def test_by_default_a_change_of_action_is_found_within_half_a_second():
+    video = scored([[(t, RUNS)] for t in range(60)] + [[(t, JUMPS)] for t in range(60, 120)])
+    run, jump = build_tubes(video)
+    assert (run.label, run.first_frame, jump.label, jump.end_frame) == ("run", 0, "jump", 120)
+    assert run.end_frame == pytest.approx(60, abs=12)
+    assert jump.first_frame == pytest.approx(60, abs=12)
+
+
+def test_two_clips_that_take_an_action_for_another_do_not_cut_its_tube():
+    wrong = range(24, 40)
+    frames = [[(t, JUMPS if t in wrong else RUNS)] for t in range(64)]
+    cut, whole = (
+        [tube for tube in build_tubes(scored(frames), trim=trim) if tube.label == "run"]
+        for trim in (FRAME_BY_FRAME, TrimConfig())
+    )
+    assert [(tube.first_frame, tube.end_frame) for tube in cut] == [(0, 24), (40, 64)]
+    assert [(tube.first_frame, tube.end_frame) for tube in whole] == [(0, 64)]
+
+
+def test_an_actor_who_stops_is_trimmed_at_once_however_shares_are_averaged():
+    # his shares stay the same; what he scores for all classes together falls
+    stands = tuple(0.1 * score for score in RUNS)
+    video = scored([[(t, RUNS)] for t in range(40)] + [[(t, stands)] for t in range(40, 80)])
+    assert described(build_tubes(video)) == [(0, "run", 0, 40)]
 
 
 def test_without_trimming_a_tube_keeps_its_whole_length():
@@ -129,7 +156,7 @@ class TestActorsFirst:
 
     def test_identity_outlasts_a_change_of_action_and_each_class_is_trimmed(self):
         video = scored([[(0, RUNS)] for _ in range(20)] + [[(0, JUMPS)] for _ in range(20)])
-        tubes = build_tubes(video, self.config, TrimConfig(), SelectConfig(min_score=0.05))
+        tubes = build_tubes(video, self.config, FRAME_BY_FRAME, SelectConfig(min_score=0.05))
         assert described(tubes) == [(0, "run", 0, 20), (1, "jump", 20, 40)]
 
     def test_a_missed_frame_is_bridged(self):
@@ -143,23 +170,27 @@ class TestOnline:
     """The type of the settings says which linker is used; everything after it is the same."""
 
     video = staticmethod(
-        lambda: scored([[(t, RUNS)] if t != 5 else [] for t in range(20)] + [[(t, JUMPS)] for t in range(20, 50)])
+        lambda: scored([[(t, RUNS if t < 60 else JUMPS)] if t != 5 else [] for t in range(120)])
     )
 
     def test_the_tubes_of_one_actor_are_those_of_the_offline_linker(self):
-        online, offline = PRESETS["online"].build(self.video()), PRESETS["default"].build(self.video())
-        assert described(online) == described(offline) == [(0, "run", 0, 20), (1, "jump", 20, 50)]
+        online, offline = (
+            dataclasses.replace(PRESETS[preset], trim=FRAME_BY_FRAME).build(self.video())
+            for preset in ("online", "default")
+        )
+        assert described(online) == [(0, "run", 0, 60), (1, "jump", 60, 120)]
+        assert described(offline) == described(online)
         for ours, theirs in zip(online, offline):
             assert np.array_equal(ours.boxes, theirs.boxes)
             assert np.array_equal(ours.scores, theirs.scores, equal_nan=True)
             assert ours.score == pytest.approx(theirs.score)
 
     def test_actors_first(self):
-        online = build_tubes(
-            self.video(), OnlineConfig(class_agnostic=True), TrimConfig(), SelectConfig(min_score=0.05)
+        online, offline = (
+            build_tubes(self.video(), link, FRAME_BY_FRAME, SelectConfig(min_score=0.05))
+            for link in (OnlineConfig(class_agnostic=True), LinkConfig(class_agnostic=True))
         )
-        offline = build_tubes(self.video(), LinkConfig(class_agnostic=True), TrimConfig(), SelectConfig(min_score=0.05))
-        assert described(online) == described(offline) == [(0, "run", 0, 20), (1, "jump", 20, 50)]
+        assert described(online) == described(offline) == [(0, "run", 0, 60), (1, "jump", 60, 120)]
 
     def test_cuts_and_short_videos(self):
         frames = [[(0, RUNS)] for _ in range(40)]

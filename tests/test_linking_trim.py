@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from linking.records import Tube
-from linking.trim import PAPER, TrimConfig, action_labels, best_mean, trim_tube, trim_tubes
+from linking.trim import PAPER, TrimConfig, action_labels, best_mean, steady_scores, trim_tube, trim_tubes
 
 NAN = float("nan")
 
@@ -182,3 +182,41 @@ def test_ground_truth_cannot_be_trimmed():
 def test_settings_that_make_no_sense(changes, message):
     with pytest.raises(ValueError, match=message):
         TrimConfig(**changes)
+
+
+class TestSteadyShares:
+    def test_a_share_that_never_changes_changes_nothing(self):
+        any_class = np.array([0.9, 0.2, 0.6, 0.0, 0.5])
+        assert steady_scores(0.3 * any_class, any_class, 3) == pytest.approx(0.3 * any_class)
+
+    def test_the_share_is_the_mean_over_the_boxes_around(self):
+        share, any_class = np.array([1.0, 0.0, 0.5, 0.5]), np.array([0.8, 0.4, 1.0, 0.2])
+        # three boxes around, two at the ends
+        assert steady_scores(share * any_class, any_class, 3) == pytest.approx(
+            [0.8 * 0.5, 0.4 * 0.5, 1.0 * 1 / 3, 0.2 * 0.5]
+        )
+        assert steady_scores(share * any_class, any_class, 1) == pytest.approx(share * any_class)
+        assert steady_scores(share * any_class, any_class, 99) == pytest.approx(0.5 * any_class)
+
+    def test_boxes_that_score_nothing_at_all(self):
+        assert steady_scores(np.zeros(3), np.zeros(3), 3).tolist() == [0, 0, 0]
+
+    def test_interpolated_boxes_take_part(self):
+        # a gap of unknown scores in a share of a half, with a dip of all classes at the end
+        scores, any_class = [0.4, NAN, 0.4, 0.4, 0.04, 0.04], [0.8, NAN, 0.8, 0.8, 0.08, 0.08]
+        config = plain(share_frames=5, relative=True, top_frames=3)
+        assert spans(trim_tube(tube_with(scores), config, np.float32(any_class))) == [(10, 14)]
+
+    def test_a_flicker_of_the_share_is_smoothed_and_without_the_sum_it_is_not(self):
+        scores, any_class = [0.6, 0.6, 0.1, 0.6, 0.6], np.full(5, 0.8, np.float32)
+        assert spans(trim_tube(tube_with(scores), plain(share_frames=5, threshold=0.3), any_class)) == [(10, 15)]
+        assert spans(trim_tube(tube_with(scores), plain(share_frames=5, threshold=0.3))) == [(10, 12), (13, 15)]
+        assert spans(trim_tube(tube_with(scores), plain(share_frames=1, threshold=0.3), any_class)) == [
+            (10, 12),
+            (13, 15),
+        ]
+
+    @pytest.mark.parametrize("frames", [0, 2, 32])
+    def test_an_even_number_of_frames_has_no_middle(self, frames):
+        with pytest.raises(ValueError, match="share_frames"):
+            TrimConfig(share_frames=frames)

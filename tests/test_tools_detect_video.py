@@ -163,6 +163,24 @@ def test_ground_truth_of_a_dataset_is_in_pixels_of_its_videos(run: Run, tmp_path
         np.testing.assert_allclose(tube.boxes, true.boxes / 2, atol=1e-3)
 
 
+def test_clips_cut_to_their_action_are_not_trimmed_unless_asked_for(run: Run, tmp_path: Path) -> None:
+    tool = runpy.run_path(str(TOOL.parent / "make_puppets.py"))["main"]
+    words = ["--layout", "jhmdb", "--classes", "jump", "--videos-per-class", "1", "--test-videos-per-class", "1"]
+    assert tool([str(tmp_path / "data"), *words, "--size", "160x120", "--frames", "16-20"]) == 0
+    dataset = ["--dataset", tmp_path / "data", "--no-video", "--no-report", "--score-threshold", 0]
+    for options, trimmed, said in (
+        ([], False, True),
+        (["--no-trim"], False, False),
+        (["--trim"], True, False),
+        (["--set", "trimmed=true"], True, False),
+    ):
+        code, _, err = run(*dataset, *options)
+        assert code == 0, err
+        settings = json.loads((tmp_path / "out" / "run.json").read_text())["settings"]
+        assert (settings["trimmed"], settings["whole_clip"]) == (trimmed, not trimmed), options
+        assert ("cut to their actions" in err) == said
+
+
 def test_tubes_of_a_table_keep_their_frames_boxes_and_ids(run: Run, files: Path, tmp_path: Path) -> None:
     code, _, err = run(files / "squares.mp4", "--proposals", files / "truth.csv", "--no-video")
     assert code == 0, err

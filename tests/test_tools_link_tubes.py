@@ -214,7 +214,7 @@ def test_fitted_trimming_is_a_file_of_settings_for_linking_and_detection(trainin
     output = capsys.readouterr().out
     assert "mean AP in percent: 50.0 with the default, 100.0 on held-out videos" in output
     assert [line.split() for line in output.splitlines() if line.startswith("jump")] == [
-        ["jump", "0", "-", "-", "-", "3", "0.35", "default:", "no", "ground", "truth"]
+        ["jump", "0", "-", "-", "-", "3", "0.5", "default:", "no", "ground", "truth"]
     ]
     settings = read_settings(trim)
     assert settings.keys() == {"trim"}

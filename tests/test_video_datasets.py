@@ -30,14 +30,14 @@ def touch(path: Path) -> None:
     path.touch()
 
 
-def make_jhmdb(folder: Path, names: tuple[str, ...] = JHMDB_NAMES) -> Path:
-    """Annotation of three videos; the first two are for training."""
+def make_jhmdb(folder: Path, names: tuple[str, ...] = JHMDB_NAMES, *, frames: int = 1) -> Path:
+    """Annotation of three videos, a box in the first of their ``frames``; the first two are for training."""
     folder.mkdir(exist_ok=True)
     labels = ["jump", "wave"]
     data = {
         "labels": labels,
         "gttubes": {n: {labels.index(n.split("/")[0]): [np.float32([[1, 0, 0, 9, 9]])]} for n in names},
-        "nframes": dict.fromkeys(names, 1),
+        "nframes": dict.fromkeys(names, frames),
         "train_videos": [list(names[:2])],
         "test_videos": [list(names[2:])],
         "resolution": dict.fromkeys(names, (240, 320)),
@@ -62,6 +62,15 @@ def test_jhmdb_parts(tmp_path: Path) -> None:
     assert len(open_dataset(folder, part="all")) == 3
     with pytest.raises(DatasetError, match="split must be 1 to 1, got 2"):
         open_dataset(folder, split=2)
+
+
+def test_clips_of_jhmdb_are_cut_to_their_action_where_the_annotation_says_so(tmp_path: Path) -> None:
+    for frames in (1, 2):
+        folder = make_jhmdb(tmp_path / str(frames), frames=frames)
+        for name in JHMDB_NAMES:
+            touch(folder / "videos" / f"{name}.avi")
+        # of all clips, whatever part is opened
+        assert [open_dataset(folder, part=part).cut_to_action for part in ("train", "test")] == [frames == 1] * 2
 
 
 @pytest.mark.parametrize("images", ["rgb-images", "Frames", "Rename_Images"])

@@ -84,7 +84,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--labels", help="only these classes, with commas between them")
     parser.add_argument("--score-threshold", type=float, help="lowest score of a tube that is kept (default 0.1)")
     parser.add_argument(
-        "--no-trim", action="store_true", help="the videos hold nothing but the action, like J-HMDB: tubes last as long"
+        "--trim",
+        action=argparse.BooleanOptionalAction,
+        help="cut tubes to the time of their action, or not: the videos hold nothing but the action, and tubes last as "
+        "long (default: cut, but not those of J-HMDB)",
     )
     parser.add_argument(
         "--linker", choices=("offline", "online"), help="link with the whole video in view (default), or as it comes"
@@ -177,9 +180,13 @@ def run(args: argparse.Namespace) -> int:
         args.preset, weights=args.weights, streams=args.streams, proposals=args.proposals, device=device, fetch=fetch
     )
     from_table = picked.proposals.endswith(TABLE_SUFFIXES)
-    inputs = _inputs(args)
+    inputs, cut_to_action = _inputs(args)
     is_live = args.live or (len(inputs) == 1 and args.linker != "offline" and has_no_end(inputs[0]))
-    settings = _settings(args, read_settings(args.config, args.set), picked.settings, from_table, is_live)
+    given_settings = read_settings(args.config, args.set)
+    if args.trim is None and cut_to_action and not given_settings.keys() & {"trimmed", "whole_clip"}:
+        args.trim = False
+        print(f"{args.dataset}: its clips are cut to their actions, tubes are not (--trim: they are)", file=sys.stderr)
+    settings = _settings(args, given_settings, picked.settings, from_table, is_live)
     config = with_settings(DetectConfig(), settings)
     if is_live and picked.proposals == "bundled":  # there is no time for a second network
         picked = replace(picked, proposals="bundled-rgb")
@@ -291,8 +298,8 @@ def _settings(
         pipeline.setdefault("proposal_stride", 4)
     if args.score_threshold is not None:
         settings.setdefault("select", {})["min_score"] = args.score_threshold
-    if args.no_trim:
-        settings |= {"trimmed": False, "whole_clip": True}
+    if args.trim is not None:
+        settings |= {"trimmed": args.trim, "whole_clip": not args.trim}
     if args.linker:
         settings["linker"] = args.linker
     if args.max_reconnects is not None:
@@ -300,17 +307,18 @@ def _settings(
     return settings
 
 
-def _inputs(args: argparse.Namespace) -> list[Input]:
+def _inputs(args: argparse.Namespace) -> tuple[list[Input], bool]:
+    """The videos, and whether they are known to hold nothing but their actions."""
     from detection.inputs import inputs_of, inputs_of_dataset
     from video.datasets import open_dataset
     from video.mixing import named_fold
 
     if not args.dataset:
-        return inputs_of(args.videos)
+        return inputs_of(args.videos), False
     dataset = open_dataset(args.dataset, split=args.split, part=args.part or ("train" if args.fold else "test"))
     if args.fold:
         _, dataset = named_fold(dataset, args.fold)
-    return inputs_of_dataset(dataset)
+    return inputs_of_dataset(dataset), dataset.cut_to_action
 
 
 class _CtrlC:

@@ -78,6 +78,8 @@ class Dataset:
     """Sorted by name."""
     group: str | None = None
     """What was cut from one source, by names: see video.folds.source_of."""
+    cut_to_action: bool = False
+    """Every video shows its action from its first frame to its last, as those of J-HMDB do."""
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -178,7 +180,13 @@ def _open_jhmdb(folder: Path, data: Any, pickle: Path, split: int, part: Part) -
             raise DatasetError(f"{pickle}: {error}") from None
         wanted = set(chosen.train if part == "train" else chosen.test)
     videos = [video for video in annotation.videos if wanted is None or video.video in wanted]
-    return Dataset(folder.resolve().name, annotation.class_names, _on_disk(_video_folder(folder), videos))
+    spans = all(
+        tube.first_frame == 0 and tube.end_frame == video.num_frames
+        for video in annotation.videos
+        for tube in video.tubes
+    )
+    found = _on_disk(_video_folder(folder), videos)
+    return Dataset(folder.resolve().name, annotation.class_names, found, cut_to_action=spans)
 
 
 def _open_ucf24(folder: Path, data: Any, pickle: Path, split: int, part: Part) -> Dataset:
