@@ -179,6 +179,10 @@ def test_clips_cut_to_their_action_are_not_trimmed_unless_asked_for(run: Run, tm
         settings = json.loads((tmp_path / "out" / "run.json").read_text())["settings"]
         assert (settings["trimmed"], settings["whole_clip"]) == (trimmed, not trimmed), options
         assert ("cut to their actions" in err) == said
+        assert "video-mAP counts them" not in err
+    code, _, err = run(*dataset[:-2])
+    assert code == 0, err
+    assert "tubes that score below 0.1 are left out; video-mAP counts them too (--score-threshold 0.001)" in err
 
 
 def test_tubes_of_a_table_keep_their_frames_boxes_and_ids(run: Run, files: Path, tmp_path: Path) -> None:

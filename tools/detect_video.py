@@ -188,6 +188,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.dataset}: its clips are cut to their actions, tubes are not (--trim: they are)", file=sys.stderr)
     settings = _settings(args, given_settings, picked.settings, from_table, is_live)
     config = with_settings(DetectConfig(), settings)
+    if args.dataset and config.select.min_score > 0.01:
+        left_out = f"tubes that score below {config.select.min_score:g} are left out"
+        print(f"{args.dataset}: {left_out}; video-mAP counts them too (--score-threshold 0.001)", file=sys.stderr)
     if is_live and picked.proposals == "bundled":  # there is no time for a second network
         picked = replace(picked, proposals="bundled-rgb")
     if is_live and from_table:
