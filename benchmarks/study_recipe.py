@@ -44,69 +44,85 @@ BASE: dict[str, object] = {
 """The bundled networks' presets, but a narrow network and pictures of two thirds of their size."""
 FOR_BOTH: dict[str, dict[str, object]] = {
     "as it is": {},
+    "P3D instead of LGD": {f"{BACKBONE}.block": "none"},
+    "local and global vector at the head": {"scorer.head": "local+global"},
+    "mixup 0.2": {"train.mixup": 0.2},
+    "pictures of 96x128 instead of 64x88": {f"{CLIPS}.height": 96, f"{CLIPS}.width": 128, "scorer.short_side": 112},
+    "half as wide again": {f"{BACKBONE}.widths": "[48,96,192,384]", f"{BACKBONE}.stem_width": 12},
     "no random crops": {f"{AUGMENT}.min_crop": 1, f"{AUGMENT}.aspect": 0},
     "no mirroring": {f"{AUGMENT}.flip": 0},
     "every frame or every second one": {f"{AUGMENT}.max_frame_step": 2},
     "boxes not moved": {f"{REGIONS}.shift": 0, f"{REGIONS}.scale": 0},
-    "mixup 0.2": {"train.mixup": 0.2},
     "dropout 0.5 instead of 0.2": {"scorer.dropout": 0.5},
-    "pictures of 96x128 instead of 64x88": {f"{CLIPS}.height": 96, f"{CLIPS}.width": 128, "scorer.short_side": 112},
-    "half as wide again": {f"{BACKBONE}.widths": "[48,96,192,384]", f"{BACKBONE}.stem_width": 12},
-    "P3D instead of LGD": {f"{BACKBONE}.block": "none"},
-    "local and global vector at the head": {"scorer.head": "local+global"},
 }
 ROWS: dict[str, dict[str, dict[str, object]]] = {
     "rgb": {
         **FOR_BOTH,
+        "start from puppets": {},
+        "start from the order of time": {},
+        "twice as deep": {f"{BACKBONE}.depths": "[1,2,2,2]"},
         "crops from half of the frame": {f"{AUGMENT}.min_crop": 0.5},
         "no change of colour": {f"{AUGMENT}.colour": 0},
         "boxes moved twice as far": {f"{REGIONS}.shift": 0.3, f"{REGIONS}.scale": 0.3},
         "boxes of all 16 frames instead of 8": {f"{CLIPS}.key_frames": 16},
         "no label smoothing": {"train.label_smoothing": 0},
-        "twice as deep": {f"{BACKBONE}.depths": "[1,2,2,2]"},
-        "start from puppets": {},
-        "start from the order of time": {},
     },
     "flow": {**FOR_BOTH, "motion of the camera left in": {"scorer.steady_flow": "false"}},
 }
 """What is changed of the base, as settings of train_detection.py; the two starts change none."""
 
 
-def start_jobs(args: argparse.Namespace, fold: int) -> list[Job]:
-    """The two trainings that others start from: puppets of the same classes, and films told from backward ones."""
-    folder = args.output / f"fold{fold}"
-    puppets = scorer_job(args, fold, "rgb", "puppets", ["--dataset", args.puppets])
+def puppets_start(args: argparse.Namespace, fold: int) -> tuple[list[str], list[object]]:
+    """A scorer of puppets of the same classes, and how another one starts from it."""
+    output = args.output / f"fold{fold}" / "puppets"
+    step = training(args, fold, "rgb", ["--dataset", args.puppets], output)
+    return step, ["--weights", output / "scorer.safetensors"]
+
+
+def order_start(args: argparse.Namespace, fold: int) -> tuple[list[str], list[object]]:
+    """A classifier that tells films from backward ones, and how a scorer starts from it."""
+    output = args.output / f"fold{fold}" / "order"
     clip: dict[str, object] = {"clip.short_side": 76, "clip.crop": 64, "clip.test_short_side": 76, "train.batch": 8}
     clip |= {"train.optimizer": "adamw", "train.learning_rate": 0.003, "train.schedule": "cosine"}
     network = {f"network.backbone.{name}": value for name, value in NARROW.items()}
-    order = tool(
+    step = tool(
         "train_recognition",
         *("--dataset", args.output / "order", "--preset", "lgd3d-small", *settings(network | clip)),
         *("--seed", fold, "--threads", 1, "--device", args.device, "--epochs", args.epochs // 2),
-        *("--output", folder / "order"),
+        *("--output", output),
     )
-    return [puppets, Job([order], folder / "order" / "classifier.safetensors")]
+    return step, ["--body-weights", output / "classifier.safetensors"]
 
 
-def row_jobs(args: argparse.Namespace, fold: int) -> list[Job]:
-    folder = args.output / f"fold{fold}"
-    starts = {
-        "start from puppets": ["--weights", folder / "rgb-puppets" / "scorer.safetensors"],
-        "start from the order of time": ["--body-weights", folder / "order" / "classifier.safetensors"],
-    }
-    data = ["--dataset", args.dataset, "--fold", f"{fold}/{args.folds}"]
+STARTS = {"start from puppets": puppets_start, "start from the order of time": order_start}
+
+
+def every_job(args: argparse.Namespace, folds: range) -> list[Job]:
+    """A row in all folds, of RGB and of flow, then the next: a study that is stopped has whole rows."""
+    names = dict.fromkeys(name for rows in ROWS.values() for name in rows)
     return [
-        scorer_job(args, fold, stream, slug(name), [*data, *settings(changes), *starts.get(name, [])])
+        row_job(args, fold, stream, name)
+        for name in names
         for stream, rows in ROWS.items()
-        for name, changes in rows.items()
+        for fold in folds
+        if name in rows
     ]
 
 
-def scorer_job(args: argparse.Namespace, fold: int, stream: str, name: str, arguments: list[object]) -> Job:
-    output = args.output / f"fold{fold}" / f"{stream}-{name}"
+def row_job(args: argparse.Namespace, fold: int, stream: str, name: str) -> Job:
+    output = args.output / f"fold{fold}" / f"{stream}-{slug(name)}"
+    arguments = ["--dataset", args.dataset, "--fold", f"{fold}/{args.folds}", *settings(ROWS[stream][name])]
+    steps = []
+    if name in STARTS:
+        step, start = STARTS[name](args, fold)
+        steps, arguments = [step], arguments + start
+    return Job([*steps, training(args, fold, stream, arguments, output)], output / "scorer.safetensors")
+
+
+def training(args: argparse.Namespace, fold: int, stream: str, arguments: list[object], output: Path) -> list[str]:
     preset = ["--preset", "small"] if stream == "rgb" else ["--preset", "small-flow", "--flow", args.flow]
     every = [*preset, *settings(BASE), "--seed", fold, "--threads", 1, "--device", args.device, "--epochs", args.epochs]
-    return Job([tool("train_detection", *every, *arguments, "--output", output)], output / "scorer.safetensors")
+    return tool("train_detection", *every, *arguments, "--output", output)
 
 
 def slug(name: str) -> str:
@@ -158,17 +174,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
-    folds = range(args.first or args.folds)
-    starts = [job for fold in folds for job in start_jobs(args, fold)]
-    # a row in all folds, then the next: a study that is stopped has whole rows
-    rows = [job for row in zip(*(row_jobs(args, fold) for fold in folds)) for job in row]
+    jobs = every_job(args, range(args.first or args.folds))
     if args.list:
-        print(list_commands(starts + rows))
+        print(list_commands(jobs))
         return 0
     if not args.table:
         write_films(args.dataset, args.output / "order")
-        run_jobs(starts, args.output, args.jobs)
-        run_jobs(rows, args.output, args.jobs)
+        run_jobs(jobs, args.output, args.jobs)
     print(recipe_table(args))
     return 0
 
