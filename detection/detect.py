@@ -121,27 +121,24 @@ def detect_video(
         )
         warnings = list(source.warnings)
     started = perf_counter()
-    every_class = scored
-    if labels is not None:
-        scored = only_labels(scored, labels)
+    of_labels = scored if labels is None else only_labels(scored, labels)
     if given is not None:
         inside, lost = _cut_to(given, scored.num_frames)
         if lost:
             warnings.append(f"{lost} given boxes lie beyond the last of {scored.num_frames} frames and are left out")
-        tubes = label_tubes(inside, scored)
+        tubes = label_tubes(inside, of_labels)
     else:
-        tubes = build_tubes(  # trimming looks at all classes
-            every_class,
+        tubes = build_tubes(
+            scored,
             config.linking,
             config.trim if config.trimmed else None,
             config.select,
             trim_labels=config.trim_labels,
             whole_clip=config.whole_clip,
+            labels=labels,
         )
-        tubes = [tube for tube in tubes if tube.label in scored.class_names]
-        tubes = [replace(tube, id=number) for number, tube in enumerate(tubes)]
     timings.link = perf_counter() - started
-    return DetectedVideo(scored, tubes, timings, warnings)
+    return DetectedVideo(of_labels, tubes, timings, warnings)
 
 
 def bundled_scorers(streams: str | None = None) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,15 +90,19 @@ def build_tubes(
     *,
     trim_labels: TrimLabels = "own",
     whole_clip: bool = False,
+    labels: Collection[str] | None = None,
 ) -> list[Tube]:
     """Action tubes of a video, best first, with ids 0, 1, 2, ...
 
     All actors are linked once (or every class by itself, without ``link.class_agnostic``), offline or online as the
     type of ``link`` says, each path is trimmed (not at all with ``trim=None``; see ``TubeConfig.trim_labels``, and
     ``whole_clip`` there for what is done instead), and of tubes of one class that overlap too much the best stays.
+    ``labels``: only tubes of these classes; the others still count in what is trimmed.
     """
     by_labels = trim is not None and trim_labels == "all"
     paths = linked_paths(scored, link, least=select.min_score, with_class_scores=by_labels)
+    if labels is not None:
+        paths = [path for path in paths if path.tube.label in labels]
     tubes = [path.tube for path in paths]
     if trim is not None:
         trim = dataclasses.replace(trim, min_frames=min(trim.min_frames, max(1, scored.num_frames)))

@@ -170,3 +170,15 @@ def test_memory_does_not_grow_with_the_stream() -> None:
         tracemalloc.stop()
     assert late < early + 60_000
     assert live._num_ids >= 15  # tubes came and went: 600 / 40
+
+
+def test_a_class_taken_for_another_for_a_moment_does_not_cut_a_live_tube() -> None:
+    other = [0.7, 0.1, 0.0]
+    cut = {}
+    for share_frames in (1, 33):
+        live = tubes(trim=TrimConfig(share_frames=share_frames))
+        for number in range(64):
+            live.update(scored_frame(number, [still(5)], [other if 24 <= number < 40 else RUN]))
+        ended = [one.tube for one in live.finish() if one.tube.label == "run"]
+        cut[share_frames] = [(tube.first_frame, tube.end_frame) for tube in ended]
+    assert cut == {1: [(0, 24), (40, 64)], 33: [(0, 64)]}

@@ -140,6 +140,13 @@ def test_weak_tubes_and_too_many_tubes_are_left_out():
     )
 
 
+def test_classes_that_are_not_asked_for_still_count_in_the_shares():
+    frames = [[(t, JUMPS if 24 <= t < 40 else RUNS)] for t in range(64)]
+    (run,) = build_tubes(scored(frames), labels=["run"])
+    assert described([run]) == [(0, "run", 0, 64)]
+    assert build_tubes(scored(frames), labels=[]) == []
+
+
 class TestActorsFirst:
     """The other reading of the paper: link actors, give each tube its classes afterwards."""
 

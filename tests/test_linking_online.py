@@ -354,10 +354,12 @@ def test_rows_say_which_detection_a_box_is():
     (one,) = [one for one in link_online(frames, CLASSES, ANY) if len(one.tube) == 3]
     assert (one.frames.tolist(), one.rows.tolist()) == ([0, -1, 2], [1, -1, 0])
     assert np.isnan(one.class_scores(frames)).all(axis=1).tolist() == [False, True, False]
+    np.testing.assert_allclose(one.any_class, one.class_scores(frames).sum(axis=1))
     repeat = dataclasses.replace(ANY, gap_boxes="repeat")
     (one,) = [one for one in link_online(frames, CLASSES, repeat) if len(one.tube) == 3]
     assert (one.frames.tolist(), one.rows.tolist()) == ([0, 2, 2], [1, 0, 0])
     assert one.class_scores(frames)[:, 0].tolist() == pytest.approx([0.6] * 3)
+    np.testing.assert_allclose(one.any_class, one.class_scores(frames).sum(axis=1))
 
 
 def test_input_that_cannot_be_linked():
