@@ -15,8 +15,11 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 from study_runs import (
     Job,
     add_fold_options,
@@ -60,6 +63,7 @@ ROWS: dict[str, dict[str, dict[str, object]]] = {
         **FOR_BOTH,
         "start from puppets": {},
         "start from the order of time": {},
+        "start from shuffled films": {},
         "twice as deep": {f"{BACKBONE}.depths": "[1,2,2,2]"},
         "crops from half of the frame": {f"{AUGMENT}.min_crop": 0.5},
         "no change of colour": {f"{AUGMENT}.colour": 0},
@@ -69,7 +73,7 @@ ROWS: dict[str, dict[str, dict[str, object]]] = {
     },
     "flow": {**FOR_BOTH, "motion of the camera left in": {"scorer.steady_flow": "false"}},
 }
-"""What is changed of the base, as settings of train_detection.py; the two starts change none."""
+"""What is changed of the base, as settings of train_detection.py; the starts change none."""
 
 
 def puppets_start(args: argparse.Namespace, fold: int) -> tuple[list[str], list[object]]:
@@ -79,22 +83,38 @@ def puppets_start(args: argparse.Namespace, fold: int) -> tuple[list[str], list[
     return step, ["--weights", output / "scorer.safetensors"]
 
 
-def order_start(args: argparse.Namespace, fold: int) -> tuple[list[str], list[object]]:
-    """A classifier that tells films from backward ones, and how a scorer starts from it."""
-    output = args.output / f"fold{fold}" / "order"
+def pretext_start(args: argparse.Namespace, fold: int, pretext: str) -> tuple[list[str], list[object]]:
+    """A classifier that tells films from what PRETEXTS does to them, and how a scorer starts from it."""
+    output = args.output / f"fold{fold}" / pretext
     clip: dict[str, object] = {"clip.short_side": 76, "clip.crop": 64, "clip.test_short_side": 76, "train.batch": 8}
     clip |= {"train.optimizer": "adamw", "train.learning_rate": 0.003, "train.schedule": "cosine"}
     network = {f"network.backbone.{name}": value for name, value in NARROW.items()}
     step = tool(
         "train_recognition",
-        *("--dataset", args.output / "order", "--preset", "lgd3d-small", *settings(network | clip)),
+        *("--dataset", args.output / pretext, "--preset", "lgd3d-small", *settings(network | clip)),
         *("--seed", fold, "--threads", 1, "--device", args.device, "--epochs", args.epochs // 2),
         *("--output", output),
     )
     return step, ["--body-weights", output / "classifier.safetensors"]
 
 
-STARTS = {"start from puppets": puppets_start, "start from the order of time": order_start}
+def backward(frames: np.ndarray) -> np.ndarray:
+    return frames[::-1]
+
+
+def shuffled(frames: np.ndarray) -> np.ndarray:
+    """The same way whenever it is the same film."""
+    return np.random.default_rng(int(frames.sum())).permutation(frames)
+
+
+PRETEXTS = {"order": backward, "shuffle": shuffled}
+"""What makes the second class of films, by folder: nobody has to label them."""
+Start = Callable[[argparse.Namespace, int], tuple[list[str], list[object]]]
+STARTS: dict[str, Start] = {
+    "start from puppets": puppets_start,
+    "start from the order of time": partial(pretext_start, pretext="order"),
+    "start from shuffled films": partial(pretext_start, pretext="shuffle"),
+}
 
 
 def every_job(args: argparse.Namespace, folds: range) -> list[Job]:
@@ -129,16 +149,21 @@ def slug(name: str) -> str:
     return re.sub(r"\W+", "-", name)
 
 
-def write_films(dataset: Path, folder: Path) -> None:
-    """The training part's films by a made-up class, forward or backward: what the order of time is learnt from."""
+def write_films(dataset: Path, output: Path) -> None:
+    """The training part's films as they are, and changed: what each of PRETEXTS is learnt from."""
     for video in open_dataset(dataset).videos:
         frames = read_video(video.path, size=(120, 160))
-        for name, film in {"forward": frames, "backward": frames[::-1]}.items():
-            path = folder / name / f"{video.path.parent.name}-{video.path.stem}.mp4"
-            if not path.exists():
-                with VideoWriter(path, width=160, height=120, fps=25) as writer:
-                    for frame in film:
-                        writer.write(frame)
+        name = f"{video.path.parent.name}-{video.path.stem}.mp4"
+        for pretext, change in PRETEXTS.items():
+            write_film(frames, output / pretext / "forward" / name)
+            write_film(change(frames), output / pretext / change.__name__ / name)
+
+
+def write_film(frames: np.ndarray, path: Path) -> None:
+    if not path.exists():
+        with VideoWriter(path, width=160, height=120, fps=25) as writer:
+            for frame in frames:
+                writer.write(frame)
 
 
 def recipe_table(args: argparse.Namespace) -> str:
@@ -179,7 +204,7 @@ def main(argv: list[str] | None = None) -> int:
         print(list_commands(jobs))
         return 0
     if not args.table:
-        write_films(args.dataset, args.output / "order")
+        write_films(args.dataset, args.output)
         run_jobs(jobs, args.output, args.jobs)
     print(recipe_table(args))
     return 0
