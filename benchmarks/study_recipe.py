@@ -57,11 +57,11 @@ FOR_BOTH: dict[str, dict[str, object]] = {
     "every frame or every second one": {f"{AUGMENT}.max_frame_step": 2},
     "boxes not moved": {f"{REGIONS}.shift": 0, f"{REGIONS}.scale": 0},
     "dropout 0.5 instead of 0.2": {"scorer.dropout": 0.5},
+    "start from puppets": {},
 }
 ROWS: dict[str, dict[str, dict[str, object]]] = {
     "rgb": {
         **FOR_BOTH,
-        "start from puppets": {},
         "start from the order of time": {},
         "start from shuffled films": {},
         "twice as deep": {f"{BACKBONE}.depths": "[1,2,2,2]"},
@@ -76,16 +76,18 @@ ROWS: dict[str, dict[str, dict[str, object]]] = {
 """What is changed of the base, as settings of train_detection.py; the starts change none."""
 
 
-def puppets_start(args: argparse.Namespace, fold: int) -> tuple[list[str], list[object]]:
+def puppets_start(args: argparse.Namespace, fold: int, stream: str) -> tuple[list[str], list[object]]:
     """A scorer of puppets of the same classes, and how another one starts from it."""
-    output = args.output / f"fold{fold}" / "puppets"
-    step = training(args, fold, "rgb", ["--dataset", args.puppets], output)
-    return step, ["--weights", output / "scorer.safetensors"]
+    output = args.output / f"fold{fold}" / f"{stream}-puppets"
+    arguments = ["--dataset", args.puppets]
+    if stream == "flow":
+        arguments += ["--flow", args.flow / args.puppets.name]
+    return training(args, fold, stream, arguments, output), ["--weights", output / "scorer.safetensors"]
 
 
-def pretext_start(args: argparse.Namespace, fold: int, pretext: str) -> tuple[list[str], list[object]]:
+def pretext_start(args: argparse.Namespace, fold: int, stream: str, *, pretext: str) -> tuple[list[str], list[object]]:
     """A classifier that tells films from what PRETEXTS does to them, and how a scorer starts from it."""
-    output = args.output / f"fold{fold}" / pretext
+    output = args.output / f"fold{fold}" / f"{stream}-{pretext}"
     clip: dict[str, object] = {"clip.short_side": 76, "clip.crop": 64, "clip.test_short_side": 76, "train.batch": 8}
     clip |= {"train.optimizer": "adamw", "train.learning_rate": 0.003, "train.schedule": "cosine"}
     network = {f"network.backbone.{name}": value for name, value in NARROW.items()}
@@ -109,7 +111,8 @@ def shuffled(frames: np.ndarray) -> np.ndarray:
 
 PRETEXTS = {"order": backward, "shuffle": shuffled}
 """What makes the second class of films, by folder: nobody has to label them."""
-Start = Callable[[argparse.Namespace, int], tuple[list[str], list[object]]]
+
+Start = Callable[[argparse.Namespace, int, str], tuple[list[str], list[object]]]
 STARTS: dict[str, Start] = {
     "start from puppets": puppets_start,
     "start from the order of time": partial(pretext_start, pretext="order"),
@@ -134,7 +137,7 @@ def row_job(args: argparse.Namespace, fold: int, stream: str, name: str) -> Job:
     arguments = ["--dataset", args.dataset, "--fold", f"{fold}/{args.folds}", *settings(ROWS[stream][name])]
     steps = []
     if name in STARTS:
-        step, start = STARTS[name](args, fold)
+        step, start = STARTS[name](args, fold, stream)
         steps, arguments = [step], arguments + start
     return Job([*steps, training(args, fold, stream, arguments, output)], output / "scorer.safetensors")
 
@@ -191,7 +194,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_run_options(parser)
     add_fold_options(parser)
-    parser.add_argument("--puppets", type=Path, required=True, help="puppets of all classes, by make_puppets.py")
+    whose = "puppets of all classes, by make_puppets.py; their flow in FLOW/NAME"
+    parser.add_argument("--puppets", type=Path, required=True, help=whose)
     parser.add_argument("--epochs", type=int, default=20, help="of each training (default 20)")
     return parser.parse_args(argv)
 
